@@ -1,0 +1,2 @@
+//! The L7 proxy of the mesh.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Keys, certificate requests, TLS configurations, verifiers, renewal and the CA client.

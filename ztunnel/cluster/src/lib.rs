@@ -1,0 +1,1 @@
+//! Sources of the mesh: manifest files and Kubernetes watches, and their pure translation.

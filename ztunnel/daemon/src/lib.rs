@@ -1,0 +1,1 @@
+//! What any daemon of ours has: logs, metrics, admin, readiness and drain.

@@ -1,0 +1,17 @@
+//! The model of the mesh: workloads, services, endpoints and waypoints, as immutable snapshots.
+//!
+//! One [`Store`] takes [`Update`]s from a source; every reader loads a [`Snapshot`], decides, and lets go of it.
+
+mod address;
+mod service;
+mod workload;
+
+pub use address::{Network, NetworkAddress};
+pub use service::{
+    Affinity, AppProtocol, DestinationHealth, Endpoint, EndpointTarget, Hostname, LoadBalancing, Resolution,
+    Scope, Service, ServiceKey, ServicePort, TargetPort, TrafficPolicy, WaypointRef,
+};
+pub use workload::{
+    Capture, ClusterId, HostNode, Locality, PodUid, Profile, TunnelProtocol, Workload, WorkloadKind,
+    WorkloadUid,
+};
