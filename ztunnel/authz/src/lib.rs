@@ -1,41 +1,49 @@
 //! Authorization policies, compiled into sets that decide about one connection or request.
 //!
 //! A [`Permit`] can only be made here: whoever connects upstream must have one, so no path around policy compiles.
+//! Policies live in a [`Policies`] store; the [`PolicySet`] of a workload comes from there.
+//!
+//! ```
+//! use authz::{Action, Attributes, Clause, Match, Pattern, Policies, Policy, PolicyName, Rule, Scope};
+//! use identity::SpiffeId;
+//!
+//! let only_cart = Policy {
+//!     name: PolicyName::new("shop", "only-cart"),
+//!     scope: Scope::Namespace,
+//!     action: Action::Allow,
+//!     dry_run: false,
+//!     rules: vec![Rule::of([Clause::of([Match {
+//!         principals: vec![Pattern::parse("cluster.local/ns/shop/sa/cart")],
+//!         ..Match::default()
+//!     }])])],
+//! };
+//! let mut policies = Policies::default();
+//! policies.insert(only_cart);
+//!
+//! let cart: SpiffeId = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
+//! let mut attributes = Attributes {
+//!     source: Some(&cart),
+//!     source_ip: "10.0.0.1".parse().unwrap(),
+//!     destination: "10.0.0.2:8080".parse().unwrap(),
+//! };
+//! let set = policies.set("shop", &[]);
+//! assert_eq!(set.evaluate(&attributes).unwrap().by().unwrap().name.as_ref(), "only-cart");
+//! attributes.source = None;
+//! assert!(set.evaluate(&attributes).is_err());
+//! ```
 
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+mod attributes;
+mod index;
+mod keys;
+mod layer;
+mod pattern;
+mod policies;
+mod policy;
+mod rule;
+mod set;
 
-use identity::SpiffeId;
-
-/// What is known of a connection when policy decides.
-#[derive(Clone, Debug)]
-pub struct Attributes<'a> {
-    /// The peer's verified identity; none for plaintext.
-    pub source: Option<&'a SpiffeId>,
-    /// The original source address.
-    pub source_ip: IpAddr,
-    /// The real destination: the pod's address and the port that the application listens on.
-    pub destination: SocketAddr,
-}
-
-/// Proof that policy allowed a connection. Not `Clone`: one connection, one permit.
-#[derive(Debug)]
-pub struct Permit {
-    by: Option<PolicyName>,
-}
-
-/// Names a policy: namespace and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-pub struct PolicyName {
-    /// Namespace of the policy.
-    pub namespace: Arc<str>,
-    /// Name of the policy.
-    pub name: Arc<str>,
-}
-
-impl Permit {
-    /// The policy that allowed; none when no ALLOW policy applied.
-    pub const fn by(&self) -> Option<&PolicyName> {
-        self.by.as_ref()
-    }
-}
+pub use attributes::Attributes;
+pub use pattern::Pattern;
+pub use policies::{Policies, Touched};
+pub use policy::{Action, Clause, Match, Policy, PolicyName, Rule, Scope, ServiceAccount};
+pub use set::{Denied, DenyReason, MatchedRule, Observed, Permit, PolicySet};

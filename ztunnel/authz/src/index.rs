@@ -1,0 +1,225 @@
+//! Rules of one action by their keys. Persistent: a clone shares everything, a change copies a logarithmic part.
+
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use ipnet::IpNet;
+
+use crate::Pattern;
+use crate::attributes::Facts;
+use crate::keys::{self, Key};
+use crate::policy::Rule;
+use crate::rule::CompiledRule;
+
+/// The rules of one action in one layer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Index {
+    accounts: Postings<Arc<str>>,
+    principals: TextPostings,
+    namespaces: TextPostings,
+    sources: NetPostings,
+    destinations: NetPostings,
+    ports: Postings<u16>,
+    unauthenticated: List,
+    authenticated: List,
+    always: List,
+    /// How many rules there are, wherever they are found.
+    rules: usize,
+}
+
+/// Rules in order of policy name and place.
+#[derive(Clone, Debug, Default)]
+struct List(Arc<Vec<Arc<CompiledRule>>>);
+
+/// Lists by key.
+#[derive(Clone, Debug)]
+struct Postings<K>(GenericHashMap<K, List, foldhash::fast::RandomState, DefaultSharedPtr>);
+
+/// Lists by the form of a text. Prefixes and suffixes are found by trying the lengths in use.
+#[derive(Clone, Debug, Default)]
+struct TextPostings {
+    exact: Postings<Arc<str>>,
+    prefix: Postings<Arc<str>>,
+    prefix_lengths: Lengths<usize>,
+    suffix: Postings<Arc<str>>,
+    suffix_lengths: Lengths<usize>,
+}
+
+/// Lists by network, found by trying the prefix lengths in use; v4 and v6 apart.
+#[derive(Clone, Debug, Default)]
+struct NetPostings {
+    nets: Postings<IpNet>,
+    v4_lengths: Lengths<u8>,
+    v6_lengths: Lengths<u8>,
+}
+
+/// Lengths in use, and by how many rules each.
+#[derive(Clone, Debug, Default)]
+struct Lengths<L>(Vec<(L, usize)>);
+
+/// The first rule that matched so far.
+#[derive(Default)]
+struct First<'a>(Option<&'a CompiledRule>);
+
+impl Index {
+    pub(crate) fn insert(&mut self, rule: &Rule, compiled: &Arc<CompiledRule>) {
+        self.rules += 1;
+        self.at(rule, |list| list.insert(compiled), true);
+    }
+
+    /// Takes out a rule that was put in; `compiled` may be another copy of it.
+    pub(crate) fn remove(&mut self, rule: &Rule, compiled: &Arc<CompiledRule>) {
+        self.rules -= 1;
+        self.at(rule, |list| list.remove(compiled), false);
+    }
+
+    /// The first rule that matches, in order of policy name and place.
+    pub(crate) fn first_match(&self, facts: &Facts<'_>) -> Option<&CompiledRule> {
+        if self.rules == 0 {
+            return None;
+        }
+        let mut first = First::default();
+        match &facts.source {
+            Some(source) => {
+                first.look_at(self.accounts.0.get(source.account), facts);
+                self.principals.look_up(source.principal, |list| first.look_at(Some(list), facts));
+                self.namespaces.look_up(source.namespace, |list| first.look_at(Some(list), facts));
+                first.look_at(Some(&self.authenticated), facts);
+            }
+            None => first.look_at(Some(&self.unauthenticated), facts),
+        }
+        self.sources.look_up(facts.source_ip, |list| first.look_at(Some(list), facts));
+        self.destinations.look_up(facts.destination_ip, |list| first.look_at(Some(list), facts));
+        first.look_at(self.ports.0.get(&facts.port), facts);
+        first.look_at(Some(&self.always), facts);
+        first.0
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.rules == 0
+    }
+
+    fn at(&mut self, rule: &Rule, mut change: impl FnMut(&mut List), add: bool) {
+        let Some(keys) = keys::of_rule(rule) else {
+            return change(&mut self.always);
+        };
+        for key in keys {
+            match key {
+                Key::Account(text) => self.accounts.at(text, &mut change),
+                Key::Principal(pattern) => self.principals.at(pattern, &mut change, add),
+                Key::Namespace(pattern) => self.namespaces.at(pattern, &mut change, add),
+                Key::Source(net) => self.sources.at(net, &mut change, add),
+                Key::Destination(net) => self.destinations.at(net, &mut change, add),
+                Key::Port(port) => self.ports.at(port, &mut change),
+                Key::Unauthenticated => change(&mut self.unauthenticated),
+                Key::Authenticated => change(&mut self.authenticated),
+            }
+        }
+    }
+}
+
+impl List {
+    fn insert(&mut self, rule: &Arc<CompiledRule>) {
+        let rules = Arc::make_mut(&mut self.0);
+        if let Err(place) = rules.binary_search_by(|other| other.order().cmp(&rule.order())) {
+            rules.insert(place, rule.clone());
+        }
+    }
+
+    fn remove(&mut self, rule: &Arc<CompiledRule>) {
+        let rules = Arc::make_mut(&mut self.0);
+        if let Ok(place) = rules.binary_search_by(|other| other.order().cmp(&rule.order())) {
+            rules.remove(place);
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Postings<K> {
+    fn at(&mut self, key: K, change: &mut impl FnMut(&mut List)) {
+        let mut list = self.0.remove(&key).unwrap_or_default();
+        change(&mut list);
+        if !list.0.is_empty() {
+            self.0.insert(key, list);
+        }
+    }
+}
+
+impl<K> Default for Postings<K> {
+    fn default() -> Self {
+        Self(GenericHashMap::default())
+    }
+}
+
+impl TextPostings {
+    fn at(&mut self, pattern: Pattern, change: &mut impl FnMut(&mut List), add: bool) {
+        match pattern {
+            Pattern::Exact(text) => self.exact.at(text, change),
+            Pattern::Prefix(text) => {
+                self.prefix_lengths.count(text.len(), add);
+                self.prefix.at(text, change);
+            }
+            Pattern::Suffix(text) => {
+                self.suffix_lengths.count(text.len(), add);
+                self.suffix.at(text, change);
+            }
+            Pattern::Presence => unreachable!("presence has keys of its own"),
+        }
+    }
+
+    fn look_up<'a>(&'a self, text: &str, mut found: impl FnMut(&'a List)) {
+        self.exact.0.get(text).map(&mut found);
+        for (length, _) in &self.prefix_lengths.0 {
+            text.get(..*length).and_then(|start| self.prefix.0.get(start)).map(&mut found);
+        }
+        for (length, _) in &self.suffix_lengths.0 {
+            let start = text.len().checked_sub(*length);
+            start.and_then(|start| text.get(start..)).and_then(|end| self.suffix.0.get(end)).map(&mut found);
+        }
+    }
+}
+
+impl NetPostings {
+    fn at(&mut self, net: IpNet, change: &mut impl FnMut(&mut List), add: bool) {
+        match net {
+            IpNet::V4(_) => self.v4_lengths.count(net.prefix_len(), add),
+            IpNet::V6(_) => self.v6_lengths.count(net.prefix_len(), add),
+        }
+        self.nets.at(net, change);
+    }
+
+    fn look_up<'a>(&'a self, ip: IpAddr, mut found: impl FnMut(&'a List)) {
+        let lengths = if ip.is_ipv4() { &self.v4_lengths } else { &self.v6_lengths };
+        for (length, _) in &lengths.0 {
+            let net = IpNet::new(ip, *length).expect("the length is one of a network of this family");
+            self.nets.0.get(&net.trunc()).map(&mut found);
+        }
+    }
+}
+
+impl<L: PartialEq> Lengths<L> {
+    fn count(&mut self, length: L, add: bool) {
+        match self.0.iter().position(|(used, _)| *used == length) {
+            Some(place) if add => self.0[place].1 += 1,
+            Some(place) if self.0[place].1 == 1 => drop(self.0.swap_remove(place)),
+            Some(place) => self.0[place].1 -= 1,
+            None => self.0.push((length, 1)),
+        }
+    }
+}
+
+impl<'a> First<'a> {
+    fn look_at(&mut self, list: Option<&'a List>, facts: &Facts<'_>) {
+        for rule in list.into_iter().flat_map(|list| list.0.iter()) {
+            if self.0.is_some_and(|first| first.order() <= rule.order()) {
+                return;
+            }
+            if rule.matches(facts) {
+                self.0 = Some(rule);
+                return;
+            }
+        }
+    }
+}
