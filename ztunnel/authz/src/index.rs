@@ -82,24 +82,29 @@ impl Index {
             return None;
         }
         let mut first = First::default();
-        match &facts.source {
-            Some(source) => {
-                first.look_at(self.accounts.0.get(source.account), facts);
-                self.principals.look_up(source.principal, |list| first.look_at(Some(list), facts));
-                self.namespaces.look_up(source.namespace, |list| first.look_at(Some(list), facts));
-                first.look_at(Some(&self.authenticated), facts);
-            }
-            None => first.look_at(Some(&self.unauthenticated), facts),
-        }
-        self.sources.look_up(facts.source_ip, |list| first.look_at(Some(list), facts));
-        self.destinations.look_up(facts.destination_ip, |list| first.look_at(Some(list), facts));
-        first.look_at(self.ports.0.get(&facts.port), facts);
-        first.look_at(Some(&self.always), facts);
+        self.look_up(facts, |list| first.look_at(list, facts));
         first.0
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
         self.rules == 0
+    }
+
+    /// Calls `found` for each list under a key that the connection has.
+    fn look_up<'a>(&'a self, facts: &Facts<'_>, mut found: impl FnMut(&'a List)) {
+        match &facts.source {
+            Some(source) => {
+                self.accounts.0.get(source.account).map(&mut found);
+                self.principals.look_up(source.principal, &mut found);
+                self.namespaces.look_up(source.namespace, &mut found);
+                found(&self.authenticated);
+            }
+            None => found(&self.unauthenticated),
+        }
+        self.sources.look_up(facts.source_ip, &mut found);
+        self.destinations.look_up(facts.destination_ip, &mut found);
+        self.ports.0.get(&facts.port).map(&mut found);
+        found(&self.always);
     }
 
     fn at(&mut self, rule: &Rule, mut change: impl FnMut(&mut List), add: bool) {
@@ -211,8 +216,8 @@ impl<L: PartialEq> Lengths<L> {
 }
 
 impl<'a> First<'a> {
-    fn look_at(&mut self, list: Option<&'a List>, facts: &Facts<'_>) {
-        for rule in list.into_iter().flat_map(|list| list.0.iter()) {
+    fn look_at(&mut self, list: &'a List, facts: &Facts<'_>) {
+        for rule in list.0.iter() {
             if self.0.is_some_and(|first| first.order() <= rule.order()) {
                 return;
             }
@@ -220,6 +225,55 @@ impl<'a> First<'a> {
                 self.0 = Some(rule);
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::policy::{Clause, Match, PolicyName, ServiceAccount};
+    use crate::{Attributes, Pattern};
+
+    #[test]
+    fn ten_thousand_rules_about_others_are_not_looked_at() {
+        let net = |place: usize| IpNet::new(format!("fd00::{place:x}").parse().unwrap(), 128).unwrap();
+        let forms: [fn(usize) -> Match; 6] = [
+            |n| Match { principals: vec![Pattern::parse(&format!("td/ns/n{n}/sa/x"))], ..Match::default() },
+            |n| Match { principals: vec![Pattern::parse(&format!("td/ns/n{n}/*"))], ..Match::default() },
+            |n| Match { principals: vec![Pattern::parse(&format!("*/sa/a{n}"))], ..Match::default() },
+            |n| Match { namespaces: vec![Pattern::parse(&format!("n{n}"))], ..Match::default() },
+            |n| Match { namespaces: vec![Pattern::parse(&format!("n{n}-*"))], ..Match::default() },
+            |n| Match {
+                service_accounts: vec![ServiceAccount::new(&format!("n{n}"), "x")],
+                ..Match::default()
+            },
+        ];
+        let mut index = Index::default();
+        for place in 0..10_000 {
+            let mut one = forms[place % forms.len()](place);
+            if place % 10 == 0 {
+                one = Match { source_ips: vec![net(place)], ..Match::default() };
+            }
+            let rule = Rule::of([Clause::of([one])]);
+            let name = PolicyName::new("shop", "p");
+            index.insert(&rule, &Arc::new(CompiledRule::new(&name, place, &rule)));
+        }
+        let id = "spiffe://td/ns/n3/sa/x".parse().unwrap();
+        let source_ip = "10.0.0.1".parse().unwrap();
+        let destination = "10.0.0.2:80".parse().unwrap();
+        let facts = |source| Facts::of(&Attributes { source, source_ip, destination });
+        assert_eq!(index.candidates(&facts(Some(&id))), 1);
+        assert_eq!(index.candidates(&facts(None)), 0);
+    }
+
+    impl Index {
+        fn candidates(&self, facts: &Facts<'_>) -> usize {
+            let count = Cell::new(0);
+            self.look_up(facts, |list| count.set(count.get() + list.0.len()));
+            count.get()
         }
     }
 }

@@ -1,0 +1,206 @@
+//! Single cases with their reason, as a reader of `AuthorizationPolicy` would put them.
+
+use std::sync::Arc;
+
+use authz::{
+    Action, Attributes, Clause, DenyReason, Match, Pattern, Policies, Policy, PolicyName, PolicySet, Rule,
+    Scope, ServiceAccount,
+};
+use identity::SpiffeId;
+
+#[test]
+fn a_set_without_policies_permits_everything() {
+    let permit = PolicySet::allow_all().evaluate(&plaintext()).unwrap();
+    assert_eq!(permit.by(), None);
+}
+
+#[test]
+fn deny_beats_allow() {
+    let policies =
+        [policy("allow", Action::Allow, [Rule::default()]), policy("deny", Action::Deny, [on_port(80)])];
+    let denied = set(policies).evaluate(&plaintext()).unwrap_err();
+    assert_eq!(denied.reason, DenyReason::DenyMatched);
+    assert_eq!(denied.to_string(), "denied by rule 0 of policy shop/deny");
+}
+
+#[test]
+fn what_no_allow_policy_matches_is_denied() {
+    let set = set([policy("allow", Action::Allow, [on_port(81)])]);
+    assert_eq!(set.evaluate(&plaintext()).unwrap_err().reason, DenyReason::NoAllowMatched);
+}
+
+#[test]
+fn an_allow_policy_without_rules_allows_nothing_and_a_deny_policy_without_rules_denies_nothing() {
+    assert!(set([policy("nothing", Action::Allow, [])]).evaluate(&plaintext()).is_err());
+    assert!(set([policy("nothing", Action::Deny, [])]).evaluate(&plaintext()).is_ok());
+}
+
+#[test]
+fn an_audit_policy_decides_nothing_and_is_observed() {
+    let set = set([policy("audit", Action::Audit, [on_port(81), on_port(80)])]);
+    assert_eq!(set.evaluate(&plaintext()).unwrap().by(), None);
+    assert!(set.has_observers());
+    let seen = set.observe(&plaintext()).audit.unwrap();
+    assert_eq!((seen.policy.to_string().as_str(), seen.rule), ("shop/audit", 1));
+}
+
+#[test]
+fn a_dry_run_policy_decides_nothing_and_says_what_it_would_have_done() {
+    let deny = Policy { dry_run: true, ..policy("try", Action::Deny, [on_port(80)]) };
+    let refusal = set([deny.clone()]).observe(&plaintext()).dry_run.unwrap();
+    assert_eq!(refusal.policy, Some(PolicyName::new("shop", "try")));
+    assert!(set([deny]).evaluate(&plaintext()).is_ok());
+
+    let allow = Policy { dry_run: true, ..policy("try", Action::Allow, [on_port(81)]) };
+    assert!(set([allow.clone()]).evaluate(&plaintext()).is_ok());
+    let refusal = set([allow.clone()]).observe(&plaintext()).dry_run.unwrap();
+    assert_eq!(refusal.reason, DenyReason::NoAllowMatched);
+    let in_force = policy("real", Action::Allow, [on_port(80)]);
+    assert_eq!(set([allow, in_force]).observe(&plaintext()).dry_run, None);
+}
+
+#[test]
+fn fields_of_identity_and_address() {
+    let cart = "cluster.local/ns/shop/sa/cart";
+    let named = |form: &str| Match { principals: vec![Pattern::parse(form)], ..Match::default() };
+    let unlike = |form: &str| Match { not_principals: vec![Pattern::parse(form)], ..Match::default() };
+    let in_namespace = |form: &str| Match { namespaces: vec![Pattern::parse(form)], ..Match::default() };
+    let outside = |form: &str| Match { not_namespaces: vec![Pattern::parse(form)], ..Match::default() };
+    let account = |ns: &str, sa: &str| Match {
+        service_accounts: vec![ServiceAccount::new(ns, sa)],
+        ..Match::default()
+    };
+    let from = |net: &str| Match { source_ips: vec![net.parse().unwrap()], ..Match::default() };
+    let not_from = |net: &str| Match { not_source_ips: vec![net.parse().unwrap()], ..Match::default() };
+    let to = |net: &str| Match { destination_ips: vec![net.parse().unwrap()], ..Match::default() };
+
+    // (what, does it match the cart's connection, does it match one without identity)
+    let table = [
+        (named(cart), true, false),
+        (named("spiffe://cluster.local/ns/shop/sa/cart"), false, false),
+        (named("cluster.local/ns/shop/*"), true, false),
+        (named("*/sa/cart"), true, false),
+        (named("*"), true, false),
+        (named("other.domain/ns/shop/sa/cart"), false, false),
+        (unlike(cart), false, true),
+        (unlike("*"), false, true),
+        (unlike("cluster.local/ns/bank/*"), true, true),
+        (in_namespace("shop"), true, false),
+        (in_namespace("sh*"), true, false),
+        (in_namespace("bank"), false, false),
+        (outside("shop"), false, true),
+        (outside("bank"), true, true),
+        (account("shop", "cart"), true, false),
+        (account("shop", "car"), false, false),
+        (account("hop", "cart"), false, false),
+        (from("10.0.0.0/24"), true, true),
+        (from("10.0.1.0/24"), false, false),
+        (not_from("10.0.0.1/32"), false, false),
+        (from("::/0"), false, false),
+        (to("10.0.0.2/32"), true, true),
+        (to("0.0.0.0/0"), true, true),
+    ];
+    let cart: SpiffeId = format!("spiffe://{cart}").parse().unwrap();
+    for (one, cart_matches, plain_matches) in table {
+        let set = set([policy("p", Action::Deny, [rule([one.clone()])])]);
+        assert_eq!(set.evaluate(&from_peer(&cart)).is_err(), cart_matches, "cart, {one:?}");
+        assert_eq!(set.evaluate(&plaintext()).is_err(), plain_matches, "plaintext, {one:?}");
+    }
+}
+
+#[test]
+fn within_a_match_all_fields_hold_and_within_a_clause_any_match() {
+    let both =
+        Match { destination_ports: vec![80], namespaces: vec![Pattern::parse("bank")], ..Match::default() };
+    let port = Match { destination_ports: vec![80], ..Match::default() };
+    let cart: SpiffeId = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
+    let denies = |matches: Vec<Match>| {
+        set([policy("p", Action::Deny, [rule(matches)])]).evaluate(&from_peer(&cart)).is_err()
+    };
+    assert!(!denies(vec![both.clone()]));
+    assert!(denies(vec![both, port]));
+}
+
+#[test]
+fn all_clauses_of_a_rule_hold() {
+    let clause = |port| Clause::of([Match { destination_ports: vec![port], ..Match::default() }]);
+    let denies = |rule: Rule| set([policy("p", Action::Deny, [rule])]).evaluate(&plaintext()).is_err();
+    assert!(denies(Rule::of([clause(80), Clause::default()])));
+    assert!(!denies(Rule::of([clause(80), clause(81)])));
+    assert!(!denies(Rule::of([clause(80), Clause::of([Match::default()])])), "only empty matches: never");
+}
+
+#[test]
+fn strict_mode_denies_plaintext_and_guards_its_port() {
+    let strict = Match { not_principals: vec![Pattern::Presence], ..Match::default() };
+    let on_80 = Rule::of([
+        Clause::of([strict]),
+        Clause::of([Match { destination_ports: vec![80], ..Match::default() }]),
+    ]);
+    let set = set([policy("strict", Action::Deny, [on_80])]);
+    let at = |port: u16| set.admits_plaintext("10.0.0.1".parse().unwrap(), ([10, 0, 0, 2], port).into());
+    assert!(at(80).is_err());
+    assert!(at(81).is_ok());
+    assert!(set.guards_port(80));
+    assert!(!set.guards_port(81));
+    let cart: SpiffeId = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
+    assert!(set.evaluate(&from_peer(&cart)).is_ok());
+}
+
+#[test]
+fn an_ipv4_address_written_as_ipv6_is_that_ipv4_address() {
+    let from = Match { source_ips: vec!["10.0.0.0/8".parse().unwrap()], ..Match::default() };
+    let set = set([policy("p", Action::Deny, [rule([from])])]);
+    let attributes = Attributes { source_ip: "::ffff:10.0.0.1".parse().unwrap(), ..plaintext() };
+    assert!(set.evaluate(&attributes).is_err());
+}
+
+#[test]
+fn a_namespaces_policy_does_not_reach_another_and_the_meshs_reaches_all() {
+    let mut policies = Policies::default();
+    policies.insert(policy("wall", Action::Deny, [Rule::default()]));
+    assert!(policies.set("shop", &[]).evaluate(&plaintext()).is_err());
+    assert!(policies.set("bank", &[]).evaluate(&plaintext()).is_ok());
+    policies.insert(Policy { scope: Scope::Global, ..policy("wall", Action::Deny, [Rule::default()]) });
+    assert!(policies.set("bank", &[]).evaluate(&plaintext()).is_err());
+}
+
+#[test]
+fn a_selecting_policy_reaches_only_those_who_name_it() {
+    let mut policies = Policies::default();
+    policies
+        .insert(Policy { scope: Scope::WorkloadSelector, ..policy("wall", Action::Deny, [Rule::default()]) });
+    assert!(policies.set("shop", &[]).evaluate(&plaintext()).is_ok());
+    let named: [Arc<str>; 1] = ["shop/wall".into()];
+    assert!(policies.set("shop", &named).evaluate(&plaintext()).is_err());
+}
+
+fn set(policies: impl IntoIterator<Item = Policy>) -> Arc<PolicySet> {
+    let mut store = Policies::default();
+    for policy in policies {
+        store.insert(policy);
+    }
+    store.set("shop", &[])
+}
+
+fn policy(name: &str, action: Action, rules: impl IntoIterator<Item = Rule>) -> Policy {
+    let name = PolicyName::new("shop", name);
+    Policy { name, scope: Scope::Namespace, action, dry_run: false, rules: rules.into_iter().collect() }
+}
+
+fn rule(matches: impl IntoIterator<Item = Match>) -> Rule {
+    Rule::of([Clause::of(matches)])
+}
+
+fn on_port(port: u16) -> Rule {
+    rule([Match { destination_ports: vec![port], ..Match::default() }])
+}
+
+fn plaintext() -> Attributes<'static> {
+    let source_ip = "10.0.0.1".parse().unwrap();
+    Attributes { source: None, source_ip, destination: "10.0.0.2:80".parse().unwrap() }
+}
+
+fn from_peer(id: &SpiffeId) -> Attributes<'_> {
+    Attributes { source: Some(id), ..plaintext() }
+}
