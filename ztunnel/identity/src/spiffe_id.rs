@@ -28,7 +28,9 @@ pub enum ParseSpiffeIdError {
         text: String,
     },
     /// The path is not `/ns/<namespace>/sa/<service account>`.
-    #[error("SPIFFE id {text:?} is not of the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>")]
+    #[error(
+        "SPIFFE id {text:?} is not of the form spiffe://<trust domain>/ns/<namespace>/sa/<service account>"
+    )]
     Path {
         /// The whole text.
         text: String,
@@ -65,6 +67,11 @@ impl SpiffeId {
     /// The whole URI.
     pub fn as_str(&self) -> &str {
         &self.uri
+    }
+
+    /// The whole URI, shared rather than copied: for records that outlive the decision.
+    pub fn shared(&self) -> Arc<str> {
+        self.uri.clone()
     }
 
     /// The URI without `spiffe://`: the form in which Istio's policies name principals.
