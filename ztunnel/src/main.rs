@@ -1,2 +1,3 @@
-//! x
+//! The `ztunnel` program.
+
 fn main() {}

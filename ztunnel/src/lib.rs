@@ -1,0 +1,5 @@
+//! The node proxy: captures the connections of enrolled pods and carries them in mutual-TLS tunnels.
+
+pub mod netlink;
+pub mod netns;
+pub mod redirect;

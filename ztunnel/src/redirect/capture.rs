@@ -1,0 +1,206 @@
+//! Capture of one pod: put in force, checked, drained, removed.
+
+use std::io;
+use std::sync::Arc;
+
+use super::listeners::PodListeners;
+use super::nft::{self, NftError};
+use super::routing::{Routing, RoutingError};
+use super::{CaptureOptions, Marks, RulesDigest, conntrack, listening, rules};
+use crate::netns::PodNetns;
+
+/// The rules and routes inside one pod's namespace.
+///
+/// Dropping it leaves them in force: a daemon that dies must not open the pod. [`Capture::remove`] takes them away.
+#[derive(Debug)]
+pub struct Capture {
+    netns: Arc<PodNetns>,
+    marks: Marks,
+    options: CaptureOptions,
+    phase: CapturePhase,
+    digest: RulesDigest,
+}
+
+/// What the rules do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CapturePhase {
+    /// New connections are redirected.
+    Capturing,
+    /// None is redirected; those that are proxied go on.
+    Draining,
+}
+
+/// Why capture could not be put in force or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The kernel's ruleset could not be read back.
+    #[error("ruleset cannot be read back")]
+    Digest(#[source] io::Error),
+    /// The rules vanished while they were being read back.
+    #[error("ruleset vanished at once: something else in the pod removes it")]
+    Gone,
+    /// nft.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// Policy routing.
+    #[error(transparent)]
+    Routing(#[from] RoutingError),
+}
+
+/// What is wrong with a capture that should be in force.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureProblem {
+    /// A listener is not where it should be.
+    #[error("nothing of ours listens on port {port}")]
+    ListenerMissing {
+        /// Which port.
+        port: u16,
+    },
+    /// Rule or route is missing.
+    #[error("policy routing is missing or not as installed")]
+    RoutingChanged,
+    /// Somebody changed the rules.
+    #[error("nft rules are not as installed")]
+    RulesChanged,
+    /// There are no rules.
+    #[error("nft rules are missing")]
+    RulesMissing,
+    /// The check itself did not work.
+    #[error("cannot look inside the namespace")]
+    Unknown(#[source] io::Error),
+}
+
+impl Capture {
+    /// Puts capture in force. The pod's listeners must be open by now. Safe to repeat: it replaces what it finds.
+    ///
+    /// # Errors
+    /// When any part is refused. What was done by then is undone.
+    pub fn install(
+        netns: Arc<PodNetns>,
+        marks: Marks,
+        options: CaptureOptions,
+    ) -> Result<Self, CaptureError> {
+        let installed = put_in_force(&netns, marks, &rules::capture(marks, &options));
+        match installed {
+            Ok(digest) => Ok(Self { netns, marks, options, phase: CapturePhase::Capturing, digest }),
+            Err(error) => {
+                // The first fault is the one to report.
+                let _second_fault = take_away(&netns, marks);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes up a capture that an earlier process put in force, changing nothing. [`Self::verify`] tells its state.
+    pub const fn adopt(
+        netns: Arc<PodNetns>,
+        marks: Marks,
+        options: CaptureOptions,
+        phase: CapturePhase,
+        digest: RulesDigest,
+    ) -> Self {
+        Self { netns, marks, options, phase, digest }
+    }
+
+    /// Puts the rules back as they should be, in one transaction; live connections do not notice.
+    ///
+    /// # Errors
+    /// When any part is refused. What is in force stays: a pod must not be opened by a failed repair.
+    pub fn repair(&mut self) -> Result<(), CaptureError> {
+        let ruleset = match self.phase {
+            CapturePhase::Capturing => rules::capture(self.marks, &self.options),
+            CapturePhase::Draining => rules::drain(self.marks, self.options.dns),
+        };
+        self.digest = put_in_force(&self.netns, self.marks, &ruleset)?;
+        Ok(())
+    }
+
+    /// Captures by other options from now on; live connections do not notice.
+    ///
+    /// # Errors
+    /// When nft refuses. The rules in force stay then.
+    pub fn update(&mut self, options: CaptureOptions) -> Result<(), CaptureError> {
+        let before = std::mem::replace(&mut self.options, options);
+        self.repair().inspect_err(|_| self.options = before)
+    }
+
+    /// Redirects nothing new from now on. Connections that are proxied go on working.
+    ///
+    /// # Errors
+    /// When nft refuses. The rules in force stay then.
+    pub fn drain(&mut self) -> Result<(), CaptureError> {
+        self.phase = CapturePhase::Draining;
+        self.repair().inspect_err(|_| self.phase = CapturePhase::Capturing)
+    }
+
+    /// Takes away rules, routes and what the connection table remembers of us. Proxied connections break.
+    ///
+    /// # Errors
+    /// When a part cannot be taken away; the other parts are gone nevertheless.
+    pub fn remove(self) -> Result<(), CaptureError> {
+        take_away(&self.netns, self.marks)
+    }
+
+    /// Looks inside the namespace whether rules, routes and `listeners` are in force as installed.
+    ///
+    /// # Errors
+    /// The first problem found.
+    pub fn verify(&self, listeners: &PodListeners) -> Result<(), CaptureProblem> {
+        match RulesDigest::take(&self.netns).map_err(CaptureProblem::Unknown)? {
+            None => return Err(CaptureProblem::RulesMissing),
+            Some(found) if found != self.digest => return Err(CaptureProblem::RulesChanged),
+            Some(_) => {}
+        }
+        let routing = Routing::open(&self.netns).and_then(|it| it.is_installed(self.marks.spoofed));
+        if !routing.map_err(|error| CaptureProblem::Unknown(io::Error::other(error)))? {
+            return Err(CaptureProblem::RoutingChanged);
+        }
+        match listening::missing(&self.netns, listeners).map_err(CaptureProblem::Unknown)? {
+            Some(port) => Err(CaptureProblem::ListenerMissing { port }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it captures or drains.
+    pub const fn phase(&self) -> CapturePhase {
+        self.phase
+    }
+
+    /// How the pod is captured.
+    pub const fn options(&self) -> &CaptureOptions {
+        &self.options
+    }
+
+    /// The pod's marks.
+    pub const fn marks(&self) -> Marks {
+        self.marks
+    }
+
+    /// What the kernel holds when nobody interfered.
+    pub const fn digest(&self) -> RulesDigest {
+        self.digest
+    }
+
+    /// The pod's namespace.
+    pub const fn netns(&self) -> &Arc<PodNetns> {
+        &self.netns
+    }
+}
+
+/// Routing first: once rules redirect, answers must find their way.
+fn put_in_force(netns: &PodNetns, marks: Marks, ruleset: &str) -> Result<RulesDigest, CaptureError> {
+    Routing::open(netns)?.install(marks.spoofed)?;
+    nft::apply(netns, ruleset)?;
+    RulesDigest::take(netns).map_err(CaptureError::Digest)?.ok_or(CaptureError::Gone)
+}
+
+fn take_away(netns: &PodNetns, marks: Marks) -> Result<(), CaptureError> {
+    let rules = nft::apply(netns, &rules::removal());
+    // A translated entry that outlived its connection would catch a later one with the same 4-tuple. A kernel that
+    // cannot delete by mark forgets them by itself within minutes.
+    let _expires_anyway = conntrack::forget(netns, &[marks.spoofed, marks.redirected]);
+    let routing = Routing::open(netns).and_then(|it| it.remove());
+    rules?;
+    Ok(routing?)
+}

@@ -1,0 +1,28 @@
+//! Capture of a pod's connections, by rules and routes inside the pod's own network namespace.
+//!
+//! Nothing is set on the host. Policy routing comes first, then one nftables transaction; both are undone together.
+//! Rules match the first SYN of a connection only, so that what was open before capture began stays as it is.
+
+mod capture;
+mod conntrack;
+mod digest;
+mod listeners;
+mod listening;
+mod marks;
+mod nft;
+mod options;
+mod ports;
+mod routing;
+mod rules;
+mod sockets;
+
+pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
+pub use conntrack::DnsOrigins;
+pub use digest::RulesDigest;
+pub use listeners::{DnsListeners, ListenError, PodListeners};
+pub use marks::Marks;
+pub use nft::NftError;
+pub use options::{CaptureOptions, Exclusions, InterfaceName, InvalidInterfaceName};
+pub use ports::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
+pub use routing::{Family, RoutingError};
+pub use sockets::{PodSockets, SocketTuning, canonical, original_destination};

@@ -1,0 +1,6 @@
+//! Capture of pods, in real network namespaces with real rules and sockets. Needs root, nft and ip.
+
+mod lab;
+mod live;
+mod redirected;
+mod rules;
