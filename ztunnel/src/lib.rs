@@ -2,4 +2,5 @@
 
 pub mod netlink;
 pub mod netns;
+pub mod probe;
 pub mod redirect;

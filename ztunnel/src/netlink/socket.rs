@@ -1,8 +1,8 @@
 //! A netlink socket: one question, its answers.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::libc;
 use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType};
@@ -13,7 +13,8 @@ use super::{Malformed, Message, Messages, Request};
 #[derive(Debug)]
 pub struct NetlinkSocket {
     fd: OwnedFd,
-    sequence: AtomicU32,
+    /// Number of the next request. The cell also keeps threads from sharing the socket and mixing up answers.
+    sequence: Cell<u32>,
 }
 
 /// What a request is answered with.
@@ -45,12 +46,12 @@ impl NetlinkSocket {
         let fd = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         socket::setsockopt(&fd, socket::sockopt::RcvBuf, &RECEIVE_BUFFER)?;
         socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
-        Ok(Self { fd, sequence: AtomicU32::new(1) })
+        Ok(Self { fd, sequence: Cell::new(1) })
     }
 
     /// Sends `request` and hands each message of the answer to `each`.
     ///
-    /// The kernel answers within sendmsg(2), so nothing here waits. Callers serialise exchanges on one socket.
+    /// The kernel answers within sendmsg(2), so nothing here waits.
     ///
     /// # Errors
     /// The kernel's verdict on the request, or what the socket calls report.
@@ -60,7 +61,8 @@ impl NetlinkSocket {
         exchange: Exchange,
         mut each: impl FnMut(Message<'_>),
     ) -> io::Result<()> {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed);
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence.wrapping_add(1));
         let bytes = request.finish(sequence);
         socket::sendto(self.fd.as_raw_fd(), &bytes, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
         let mut buffer = vec![0; DATAGRAM];

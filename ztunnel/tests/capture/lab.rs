@@ -23,7 +23,7 @@ pub(crate) struct Lab {
     pub(crate) pod: Arc<PodNetns>,
     pub(crate) peer: Arc<PodNetns>,
     stack: Stack,
-    names: [String; 2],
+    names: [String; 3],
 }
 
 pub(crate) struct Captured {
@@ -36,12 +36,12 @@ impl Lab {
     pub(crate) fn new(stack: Stack) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let tag = format!("rdt{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let names = [format!("{tag}p"), format!("{tag}q")];
-        for name in &names {
+        let names = ["p", "q", "r"].map(|it| format!("{tag}{it}"));
+        for name in &names[..2] {
             ip(&format!("netns add {name}"));
             ip(&format!("-n {name} link set lo up"));
         }
-        let [pod, peer] = &names;
+        let [pod, peer, _] = &names;
         ip(&format!("-n {pod} link add eth0 type veth peer name eth0 netns {peer}"));
         for (name, host) in [(pod, 2), (peer, 1)] {
             if stack == Stack::V4 {
@@ -96,6 +96,23 @@ impl Lab {
         sh(&format!("ip netns exec {} {command}", self.pod_name()))
     }
 
+    /// What `command` prints, run in the peer.
+    pub(crate) fn in_peer(&self, command: &str) -> String {
+        sh(&format!("ip netns exec {} {command}", self.names[1]))
+    }
+
+    /// A client at 10.78.0.2 that reaches the pod through the peer, at 10.78.0.1.
+    pub(crate) fn behind_the_peer(&self) -> PodNetns {
+        let [_, peer, client] = &self.names;
+        ip(&format!("netns add {client}"));
+        ip(&format!("-n {client} link add eth0 type veth peer name eth1 netns {peer}"));
+        ip(&format!("-n {client} addr add 10.78.0.2/24 dev eth0"));
+        ip(&format!("-n {peer} addr add 10.78.0.1/24 dev eth1"));
+        ip(&format!("-n {peer} link set eth1 up"));
+        ip(&format!("-n {client} link set eth0 up"));
+        PodNetns::open(&netns_path(client)).unwrap()
+    }
+
     fn of_stack(&self, v4: &str, v6: &str) -> Vec<IpAddr> {
         let both = [(Stack::V6, v4), (Stack::V4, v6)];
         both.iter().filter(|(without, _)| *without != self.stack).map(|(_, ip)| ip.parse().unwrap()).collect()
@@ -105,7 +122,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         for name in &self.names {
-            let _already_gone = Command::new("ip").args(["netns", "del", name]).status();
+            let _already_gone = Command::new("ip").args(["netns", "del", name]).output();
         }
     }
 }

@@ -2,5 +2,6 @@
 
 mod lab;
 mod live;
+mod probes;
 mod redirected;
 mod rules;
