@@ -1,4 +1,4 @@
-//! What any daemon of ours has: logs, metrics, an admin server, readiness, drain and owned tasks.
+//! What any daemon of ours has: logs, metrics, an admin server, readiness, drain, owned tasks and configuration.
 //!
 //! Nothing here knows of meshes or proxies. The byte path touches two things only, both without a lock or an atomic
 //! of its own: [`metrics::ConnectionCounters`], and once at a connection's end [`logs::AccessLog`].
@@ -12,6 +12,7 @@
 //! ```
 
 pub mod admin;
+pub mod config;
 pub mod drain;
 pub mod limits;
 pub mod logs;
