@@ -1,5 +1,6 @@
 //! The node proxy: captures the connections of enrolled pods and carries them in mutual-TLS tunnels.
 
+pub mod config;
 pub mod netlink;
 pub mod netns;
 pub mod probe;

@@ -6,8 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::logs::Record;
 
 /// How lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// One JSON object a line.
     Json,
@@ -20,6 +19,25 @@ pub enum Format {
 enum Value<'a> {
     Number(u64),
     Text(&'a dyn fmt::Display),
+}
+
+impl crate::config::Value for Format {
+    const WANT: &'static str = "text or json";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "json" => Some(Self::Json),
+            "plain" | "text" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Json => "json".to_owned(),
+            Self::Text => "text".to_owned(),
+        }
+    }
 }
 
 impl Format {

@@ -51,6 +51,14 @@ pub fn install(output: Output, format: Format, level: &str) -> Result<Level, Lev
 }
 
 impl Level {
+    /// Whether a text is a level, or levels by target.
+    ///
+    /// # Errors
+    /// [`LevelError::Parse`].
+    pub fn check(level: &str) -> Result<(), LevelError> {
+        parse(level).map(|_| ())
+    }
+
     /// Sets the level from here on.
     ///
     /// # Errors

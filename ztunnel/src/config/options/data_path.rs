@@ -1,0 +1,138 @@
+//! How connections travel, how long that may take, and how much of it there may be.
+
+use daemon::config::{Opt, Value, set};
+
+use crate::config::Config;
+
+pub(super) const DNS: &[Opt<Config>] = &[
+    Opt {
+        key: "dns.enabled",
+        env: "ZTUNNEL_DNS",
+        value: "BOOL",
+        help: "Whether pods' DNS queries are captured and answered from what the mesh knows. A \
+               pod's annotation ambient.istio.io/dns-capture wins.",
+        set: |config, text| set(&mut config.dns.enabled, text),
+        show: |config| config.dns.enabled.show(),
+    },
+    Opt {
+        key: "dns.resolvConf",
+        env: "ZTUNNEL_DNS_RESOLV_CONF",
+        value: "PATH",
+        help: "The node's own resolver configuration: where queries of pods with dnsPolicy Default \
+               go.",
+        set: |config, text| set(&mut config.dns.resolv_conf, text),
+        show: |config| config.dns.resolv_conf.show(),
+    },
+    Opt {
+        key: "dns.clusterResolvers",
+        env: "ZTUNNEL_DNS_CLUSTER_RESOLVERS",
+        value: "ADDRESS,...",
+        help: "Addresses of the cluster's DNS service: where queries of pods with dnsPolicy \
+               ClusterFirst go. Without any, queries go where the pod sent them.",
+        set: |config, text| set(&mut config.dns.cluster_resolvers, text),
+        show: |config| config.dns.cluster_resolvers.show(),
+    },
+];
+
+pub(super) const PATH: &[Opt<Config>] = &[
+    Opt {
+        key: "path.nodeLocal",
+        env: "ZTUNNEL_NODE_LOCAL",
+        value: "BOOL",
+        help: "Whether two pods of this node are joined without a tunnel where no NetworkPolicy \
+               selects either. To be turned off where the CNI has policies or flow logs of its own.",
+        set: |config, text| set(&mut config.path.node_local, text),
+        show: |config| config.path.node_local.show(),
+    },
+    Opt {
+        key: "path.originalSource",
+        env: "ENABLE_ORIG_SRC",
+        value: "BOOL",
+        help: "Whether applications see the original source address of connections.",
+        set: |config, text| set(&mut config.path.original_source, text),
+        show: |config| config.path.original_source.show(),
+    },
+];
+
+pub(super) const TIMEOUTS: &[Opt<Config>] = &[
+    Opt {
+        key: "timeouts.handshake",
+        env: "ZTUNNEL_HANDSHAKE_TIMEOUT",
+        value: "DURATION",
+        help: "How long a TLS handshake may take, on either side.",
+        set: |config, text| set(&mut config.timeouts.handshake, text),
+        show: |config| config.timeouts.handshake.show(),
+    },
+    Opt {
+        key: "timeouts.connect",
+        env: "ZTUNNEL_CONNECT_TIMEOUT",
+        value: "DURATION",
+        help: "How long a TCP connection may take to come up.",
+        set: |config, text| set(&mut config.timeouts.connect, text),
+        show: |config| config.timeouts.connect.show(),
+    },
+    Opt {
+        key: "timeouts.request",
+        env: "ZTUNNEL_REQUEST_TIMEOUT",
+        value: "DURATION",
+        help: "How long a peer may take to answer CONNECT; it dials its application before it does.",
+        set: |config, text| set(&mut config.timeouts.request, text),
+        show: |config| config.timeouts.request.show(),
+    },
+    Opt {
+        key: "timeouts.idleTunnel",
+        env: "POOL_UNUSED_RELEASE_TIMEOUT",
+        value: "DURATION",
+        help: "How long a tunnel without streams is kept. Longer than a kubelet's probe period, so \
+               that probes reuse tunnels.",
+        set: |config, text| set(&mut config.timeouts.idle_tunnel, text),
+        show: |config| config.timeouts.idle_tunnel.show(),
+    },
+    Opt {
+        key: "timeouts.drain",
+        env: "CONNECTION_TERMINATION_DEADLINE",
+        value: "DURATION",
+        help: "How long connections may go on after SIGTERM before they are cut. Less than the \
+               pod's terminationGracePeriodSeconds, which is 30.",
+        set: |config, text| set(&mut config.timeouts.drain, text),
+        show: |config| config.timeouts.drain.show(),
+    },
+];
+
+pub(super) const LIMITS: &[Opt<Config>] = &[
+    Opt {
+        key: "limits.handshakes",
+        env: "ZTUNNEL_MAX_HANDSHAKES",
+        value: "COUNT",
+        help: "TLS handshakes in progress at a time; more wait in the listen queue.",
+        set: |config, text| set(&mut config.limits.handshakes, text),
+        show: |config| config.limits.handshakes.show(),
+    },
+    Opt {
+        key: "limits.handshakesPerSource",
+        env: "ZTUNNEL_MAX_HANDSHAKES_PER_SOURCE",
+        value: "COUNT",
+        help: "TLS handshakes in progress at a time from one source address, so that a single pod \
+               cannot take them all.",
+        set: |config, text| set(&mut config.limits.handshakes_per_source, text),
+        show: |config| config.limits.handshakes_per_source.show(),
+    },
+    Opt {
+        key: "limits.connectionsPerPod",
+        env: "ZTUNNEL_MAX_CONNECTIONS_PER_POD",
+        value: "COUNT",
+        help: "Connections that one pod may have through the daemon, in and out together, so that a \
+               single pod cannot take all open files.",
+        set: |config, text| set(&mut config.limits.connections_per_pod, text),
+        show: |config| config.limits.connections_per_pod.show(),
+    },
+    Opt {
+        key: "limits.metricSeries",
+        env: "ZTUNNEL_MAX_METRIC_SERIES",
+        value: "COUNT",
+        help: "Label sets of connections in the metrics; what does not fit is counted under the \
+               workload name overflow.",
+        set: |config, text| set(&mut config.limits.metric_series, text),
+        show: |config| config.limits.metric_series.show(),
+    },
+];

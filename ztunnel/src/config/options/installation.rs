@@ -1,0 +1,162 @@
+//! What differs from one installation, or one node, to the next.
+
+use daemon::config::{Opt, Value, from_str, set};
+
+use crate::config::Config;
+
+pub(super) const NODE: &[Opt<Config>] = &[
+    Opt {
+        key: "node",
+        env: "NODE_NAME",
+        value: "NAME",
+        help: "Name of this node, as Pods name it in spec.nodeName. Needed.",
+        set: |config, text| set(&mut config.node, text),
+        show: |config| config.node.show(),
+    },
+    Opt {
+        key: "workers",
+        env: "ZTUNNEL_WORKER_THREADS",
+        value: "COUNT",
+        help: "Threads of the byte path: a number, a share of the cores like 50%, 0 for one per \
+               core, or auto for a quarter of the cores and two at least.",
+        set: |config, text| set(&mut config.workers, text),
+        show: |config| config.workers.show(),
+    },
+];
+
+pub(super) const SOURCE: &[Opt<Config>] = &[
+    Opt {
+        key: "source.manifests",
+        env: "ZTUNNEL_MANIFESTS",
+        value: "PATH",
+        help: "File or folder of ordinary Kubernetes manifests that describe the mesh; watched, so \
+               that a change takes effect at once. Needed.",
+        set: |config, text| set(&mut config.source.manifests, text),
+        show: |config| config.source.manifests.show(),
+    },
+    Opt {
+        key: "source.status",
+        env: "ZTUNNEL_STATUS_FOLDER",
+        value: "PATH",
+        help: "Folder shared by all nodes, in which each reports the pods that it captures. Pods \
+               that no node reports are not sent tunnelled connections.",
+        set: |config, text| set(&mut config.source.status, text),
+        show: |config| config.source.status.show(),
+    },
+];
+
+pub(super) const STATE: &[Opt<Config>] = &[
+    Opt {
+        key: "state.folder",
+        env: "ZTUNNEL_STATE_FOLDER",
+        value: "PATH",
+        help: "Folder on a tmpfs of the node that keeps what is known of enrolled pods, so that a \
+               restarted daemon finds them again.",
+        set: |config, text| set(&mut config.state.folder, text),
+        show: |config| config.state.folder.show(),
+    },
+    Opt {
+        key: "state.enrolSocket",
+        env: "ZTUNNEL_ENROL_SOCKET",
+        value: "PATH",
+        help: "Unix socket at which pods are enrolled and taken out; the CNI plugin calls it.",
+        set: |config, text| set(&mut config.state.enrol_socket, text),
+        show: |config| config.state.enrol_socket.show(),
+    },
+];
+
+pub(super) const MESH: &[Opt<Config>] = &[
+    Opt {
+        key: "mesh.trustDomain",
+        env: "TRUST_DOMAIN",
+        value: "NAME",
+        help: "Trust domain of the workloads' SPIFFE identities.",
+        set: |config, text| from_str(&mut config.mesh.trust_domain, text, "a trust domain"),
+        show: |config| config.mesh.trust_domain.to_string(),
+    },
+    Opt {
+        key: "mesh.clusterDomain",
+        env: "CLUSTER_DOMAIN",
+        value: "NAME",
+        help: "DNS suffix of Services.",
+        set: |config, text| set(&mut config.mesh.cluster_domain, text),
+        show: |config| config.mesh.cluster_domain.show(),
+    },
+    Opt {
+        key: "mesh.clusterId",
+        env: "CLUSTER_ID",
+        value: "NAME",
+        help: "The cluster that this node belongs to, as metrics and tunnels name it.",
+        set: |config, text| set(&mut config.mesh.cluster_id, text),
+        show: |config| config.mesh.cluster_id.show(),
+    },
+    Opt {
+        key: "mesh.network",
+        env: "NETWORK",
+        value: "NAME",
+        help: "The network that pods' addresses belong to; empty for the default one.",
+        set: |config, text| set(&mut config.mesh.network, text),
+        show: |config| config.mesh.network.show(),
+    },
+    Opt {
+        key: "mesh.rootNamespace",
+        env: "ROOT_NAMESPACE",
+        value: "NAME",
+        help: "Namespace whose policies without a selector apply to the whole mesh; Istio's, so \
+               that policies of a migrating cluster keep their scope.",
+        set: |config, text| set(&mut config.mesh.root_namespace, text),
+        show: |config| config.mesh.root_namespace.show(),
+    },
+    Opt {
+        key: "mesh.excludedNamespaces",
+        env: "EXCLUDED_NAMESPACES",
+        value: "NAME,...",
+        help: "Namespaces whose pods are never enrolled, whatever their labels say.",
+        set: |config, text| set(&mut config.mesh.excluded_namespaces, text),
+        show: |config| config.mesh.excluded_namespaces.show(),
+    },
+];
+
+pub(super) const CA: &[Opt<Config>] = &[
+    Opt {
+        key: "ca.address",
+        env: "CA_ADDRESS",
+        value: "ADDRESS",
+        help: "Who signs the workloads' certificates: host:port or https://host:port. Needed.",
+        set: |config, text| set(&mut config.ca.address, text),
+        show: |config| config.ca.address.show(),
+    },
+    Opt {
+        key: "ca.serverName",
+        env: "ALT_CA_HOSTNAME",
+        value: "NAME",
+        help: "Name that the CA's own certificate must have.",
+        set: |config, text| set(&mut config.ca.server_name, text),
+        show: |config| config.ca.server_name.show(),
+    },
+    Opt {
+        key: "ca.roots",
+        env: "CA_ROOT_CA",
+        value: "PATH",
+        help: "PEM file of the roots that the CA's own certificate must come from. Needed.",
+        set: |config, text| set(&mut config.ca.roots, text),
+        show: |config| config.ca.roots.show(),
+    },
+    Opt {
+        key: "ca.nodeKey",
+        env: "ZTUNNEL_NODE_KEY",
+        value: "PATH",
+        help: "PEM file of the private key by which the CA knows this node. Needed.",
+        set: |config, text| set(&mut config.ca.node_key, text),
+        show: |config| config.ca.node_key.show(),
+    },
+    Opt {
+        key: "ca.certificateTtl",
+        env: "SECRET_TTL",
+        value: "DURATION",
+        help: "Life of a workload's certificate that is asked for; it is renewed at about half of \
+               it.",
+        set: |config, text| set(&mut config.ca.certificate_ttl, text),
+        show: |config| config.ca.certificate_ttl.show(),
+    },
+];

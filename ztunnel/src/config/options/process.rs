@@ -1,0 +1,70 @@
+//! The daemon itself: where it is asked, what it logs.
+
+use daemon::config::{Opt, Value, set};
+
+use crate::config::Config;
+
+pub(super) const LISTEN: &[Opt<Config>] = &[
+    Opt {
+        key: "listen.adminSocket",
+        env: "ZTUNNEL_ADMIN_SOCKET",
+        value: "PATH",
+        help: "Unix socket of the admin server, for its owner only: state, metrics, log level, end. \
+               Or off.",
+        set: |config, text| set(&mut config.listen.admin_socket, text),
+        show: |config| config.listen.admin_socket.show(),
+    },
+    Opt {
+        key: "listen.admin",
+        env: "ZTUNNEL_ADMIN_ADDRESS",
+        value: "ADDRESS",
+        help: "Loopback address of the admin server, for what changes nothing: any process of the \
+               node can connect to it. Or off.",
+        set: |config, text| set(&mut config.listen.admin, text),
+        show: |config| config.listen.admin.show(),
+    },
+    Opt {
+        key: "listen.metrics",
+        env: "ZTUNNEL_METRICS_ADDRESS",
+        value: "ADDRESS",
+        help: "Address at which Prometheus reads /metrics. Or off.",
+        set: |config, text| set(&mut config.listen.metrics, text),
+        show: |config| config.listen.metrics.show(),
+    },
+    Opt {
+        key: "listen.readiness",
+        env: "ZTUNNEL_READINESS_ADDRESS",
+        value: "ADDRESS",
+        help: "Address of /healthz/ready and /healthz/live. Or off.",
+        set: |config, text| set(&mut config.listen.readiness, text),
+        show: |config| config.listen.readiness.show(),
+    },
+];
+
+pub(super) const LOG: &[Opt<Config>] = &[
+    Opt {
+        key: "log.level",
+        env: "RUST_LOG",
+        value: "LEVEL",
+        help: "What is logged: off, error, warn, info, debug or trace; or by target, like \
+               hbone=debug,info. Can be changed at run time.",
+        set: |config, text| set(&mut config.log.level, text),
+        show: |config| config.log.level.show(),
+    },
+    Opt {
+        key: "log.format",
+        env: "LOG_FORMAT",
+        value: "FORMAT",
+        help: "How lines are written: text or json.",
+        set: |config, text| set(&mut config.log.format, text),
+        show: |config| config.log.format.show(),
+    },
+    Opt {
+        key: "log.access",
+        env: "ZTUNNEL_ACCESS_LOG",
+        value: "BOOL",
+        help: "Whether each connection leaves a record when it ends.",
+        set: |config, text| set(&mut config.log.access, text),
+        show: |config| config.log.access.show(),
+    },
+];

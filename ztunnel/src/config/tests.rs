@@ -1,0 +1,125 @@
+use std::collections::HashSet;
+use std::path::Path;
+
+use clap::Parser;
+
+use super::*;
+
+#[test]
+fn a_small_file_is_enough() {
+    let config = resolve(SMALL).unwrap();
+    assert_eq!(config.node, "node-1");
+    assert_eq!(config.source.manifests, Path::new("/etc/mesh"));
+    assert_eq!(config.ca.node_key, Path::new("/etc/ca/node.key"));
+    assert_eq!(config.timeouts, Timeouts::default());
+}
+
+#[test]
+fn what_is_missing_is_said_at_once() {
+    let errors = resolve("").unwrap_err();
+    let keys: Vec<_> =
+        errors.to_string().lines().map(|line| line.split(':').next().unwrap().to_owned()).collect();
+    assert_eq!(keys, ["node", "source.manifests", "ca.address", "ca.roots", "ca.nodeKey"]);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_line_and_suggestion() {
+    let errors = resolve(&format!("{SMALL}timeouts:\n  hanshake: 5s\n")).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "proxy.yaml:8:3: unknown key \"timeouts.hanshake\", did you mean \"timeouts.handshake\"?"
+    );
+}
+
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    for (more, complaint) in [
+        ("listen:\n  admin: 0.0.0.0:15000\n", "listen.admin: 0.0.0.0:15000 is not a loopback address"),
+        ("listen:\n  metrics: 10.0.0.1:15021\n", "listen.readiness: port 15021 is taken by listen.metrics"),
+        ("timeouts:\n  handshake: 0\n", "timeouts.handshake: must be more than zero"),
+        (
+            "timeouts:\n  request: 5s\n",
+            "timeouts.request: must not be less than timeouts.connect: the peer dials before it answers",
+        ),
+        ("limits:\n  handshakes: 0\n", "limits.handshakes: must be 1 or more"),
+        (
+            "log:\n  level: loud\n",
+            "log.level: \"loud\" is not a level: want one like info, or hbone=debug,info",
+        ),
+        ("mesh:\n  clusterId: \"\"\n", "mesh.clusterId: must not be empty"),
+    ] {
+        assert_eq!(resolve(&format!("{SMALL}{more}")).unwrap_err().to_string(), complaint);
+    }
+}
+
+#[test]
+fn a_ca_address_needs_a_port() {
+    for address in ["ca", "ca:", ":1", "ca:0", "ca:x", "http://ca:1", "https://ca:1/path"] {
+        let file = SMALL.replace("127.0.0.1:15012", &format!("\"{address}\""));
+        assert!(resolve(&file).unwrap_err().to_string().starts_with("ca.address"), "{address}");
+    }
+    for address in ["ca:15012", "https://istiod.istio-system.svc:15012", "[::1]:15012"] {
+        assert!(resolve(&SMALL.replace("127.0.0.1:15012", &format!("\"{address}\""))).is_ok(), "{address}");
+    }
+}
+
+#[test]
+fn the_documented_defaults_read_back_to_the_defaults() {
+    let text = OPTIONS.document(&Config::default());
+    let path = Path::new("defaults.yaml");
+    let read =
+        OPTIONS.resolve(Config::default(), Some(File { path, text: &text }), |_| None, &Flags::default());
+    assert_eq!(read.unwrap(), Config::default(), "{text}");
+}
+
+#[test]
+fn no_two_options_share_a_key_a_flag_or_a_variable() {
+    let all: Vec<_> = OPTIONS.iter().collect();
+    let distinct = |of: fn(&daemon::config::Opt<Config>) -> String| {
+        all.iter().map(|option| of(option)).collect::<HashSet<_>>().len()
+    };
+    assert_eq!(distinct(|option| option.key.to_owned()), all.len());
+    assert_eq!(distinct(|option| option.env.to_owned()), all.len());
+    assert_eq!(distinct(daemon::config::Opt::flag), all.len());
+}
+
+#[test]
+fn every_option_has_a_flag_and_says_what_it_means() {
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        proxy: ProxyArgs,
+    }
+    let cli = Cli::parse_from([
+        "ztunnel",
+        "--check",
+        "--node",
+        "node-2",
+        "--workers",
+        "50%",
+        "--dns-enabled=false",
+    ]);
+    assert!(cli.proxy.check);
+    let text = cli.proxy.config.document().unwrap();
+    assert!(text.contains("\nnode: node-2\n") && text.contains("\nworkers: 50%\n"), "{text}");
+    assert!(text.contains("\n  enabled: false\n"), "{text}");
+    let help = <Cli as clap::CommandFactory>::command().render_long_help().to_string();
+    for option in OPTIONS.iter() {
+        assert!(help.contains(&option.flag()), "{}", option.key);
+        assert!(option.help.ends_with('.') && option.help.len() > 20, "{}", option.key);
+    }
+}
+
+fn resolve(file: &str) -> Result<Config, ConfigErrors> {
+    let path = Path::new("proxy.yaml");
+    Config::resolve(Some(File { path, text: file }), |_| None, &Flags::default())
+}
+
+const SMALL: &str = "\
+node: node-1
+source: {manifests: /etc/mesh}
+ca:
+  address: 127.0.0.1:15012
+  roots: /etc/ca/roots.pem
+  nodeKey: /etc/ca/node.key
+";
