@@ -1,0 +1,105 @@
+//! Which roots speak for which trust domain.
+
+use std::collections::BTreeMap;
+
+use identity::TrustDomain;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+
+/// The roots of one trust domain.
+#[derive(Debug, Clone)]
+pub struct TrustBundle {
+    roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+}
+
+/// Why a text holds no usable roots.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseRootsError {
+    /// It holds no certificate at all.
+    #[error("no certificate in the bundle")]
+    Empty,
+    /// It is not PEM.
+    #[error("bundle is not PEM")]
+    Pem(#[source] pem::Error),
+    /// One of its certificates cannot be a root.
+    #[error("certificate {index} of the bundle is no usable root")]
+    Root {
+        /// Which one, from 0.
+        index: usize,
+        /// What is wrong with it.
+        #[source]
+        source: webpki::Error,
+    },
+}
+
+impl TrustBundle {
+    /// Makes a bundle of root certificates.
+    ///
+    /// # Errors
+    /// When there is none, or one cannot be a root.
+    pub fn new(roots: Vec<CertificateDer<'static>>) -> Result<Self, ParseRootsError> {
+        if roots.is_empty() {
+            return Err(ParseRootsError::Empty);
+        }
+        let anchor = |(index, root)| match webpki::anchor_from_trusted_cert(root) {
+            Ok(anchor) => Ok(anchor.to_owned()),
+            Err(source) => Err(ParseRootsError::Root { index, source }),
+        };
+        let anchors = roots.iter().enumerate().map(anchor).collect::<Result<_, _>>()?;
+        Ok(Self { roots, anchors })
+    }
+
+    /// Reads concatenated PEM certificates.
+    ///
+    /// # Errors
+    /// When it isn't PEM, or as [`TrustBundle::new`].
+    pub fn from_pem(text: &[u8]) -> Result<Self, ParseRootsError> {
+        let roots = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
+        Self::new(roots.map_err(ParseRootsError::Pem)?)
+    }
+
+    /// The root certificates.
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
+    }
+
+    pub(crate) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+}
+
+impl PartialEq for TrustBundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.roots == other.roots
+    }
+}
+
+impl Eq for TrustBundle {}
+
+/// The bundles of every trust domain that we accept peers of.
+///
+/// A chain is verified only against the bundle of the trust domain that its leaf names: one domain's root never
+/// vouches for another's identities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bundles {
+    domains: BTreeMap<TrustDomain, TrustBundle>,
+}
+
+impl Bundles {
+    /// The bundle of `domain`, if its peers are accepted.
+    pub fn of(&self, domain: &TrustDomain) -> Option<&TrustBundle> {
+        self.domains.get(domain)
+    }
+
+    /// All domains and their bundles, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&TrustDomain, &TrustBundle)> {
+        self.domains.iter()
+    }
+}
+
+impl FromIterator<(TrustDomain, TrustBundle)> for Bundles {
+    fn from_iter<I: IntoIterator<Item = (TrustDomain, TrustBundle)>>(bundles: I) -> Self {
+        Self { domains: bundles.into_iter().collect() }
+    }
+}

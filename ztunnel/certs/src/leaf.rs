@@ -1,0 +1,99 @@
+//! What a leaf certificate says.
+
+use std::time::Duration;
+
+use identity::{ParseSpiffeIdError, SpiffeId};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+/// The parts of a leaf certificate that decide about a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its one URI SAN.
+    pub identity: SpiffeId,
+    /// First second of its validity.
+    pub not_before: UnixTime,
+    /// Last second of its validity.
+    pub not_after: UnixTime,
+}
+
+/// Why a certificate names no identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LeafError {
+    /// There is no certificate.
+    #[error("no certificate")]
+    Absent,
+    /// Its URI SAN is not a workload's identity.
+    #[error("certificate names no workload identity")]
+    Identity(#[from] ParseSpiffeIdError),
+    /// It is not an X.509 certificate.
+    #[error("malformed certificate")]
+    Malformed,
+    /// It has no URI SAN, or several: SPIFFE X509-SVID §2 asks for exactly one.
+    #[error("certificate has {found} URI SANs instead of one")]
+    UriCount {
+        /// How many it has.
+        found: usize,
+    },
+}
+
+impl Leaf {
+    /// Reads a certificate. Nothing is verified.
+    ///
+    /// # Errors
+    /// When it doesn't parse or does not name exactly one workload identity.
+    pub fn parse(certificate: &CertificateDer<'_>) -> Result<Self, LeafError> {
+        let parsed = parse(certificate)?;
+        let names = parsed.subject_alternative_name().map_err(|_duplicate| LeafError::Malformed)?;
+        let names = names.map(|names| names.value.general_names.as_slice()).unwrap_or_default();
+        let mut uris = names.iter().filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            _ => None,
+        });
+        let (Some(uri), None) = (uris.next(), uris.next()) else {
+            let found = names.iter().filter(|name| matches!(name, GeneralName::URI(_))).count();
+            return Err(LeafError::UriCount { found });
+        };
+        let (not_before, not_after) = validity_of(&parsed)?;
+        Ok(Self { identity: uri.parse()?, not_before, not_after })
+    }
+
+    /// Reads the first certificate of a chain.
+    ///
+    /// # Errors
+    /// As [`Leaf::parse`], and when the chain is empty.
+    pub fn of_chain(chain: &[CertificateDer<'_>]) -> Result<Self, LeafError> {
+        Self::parse(chain.first().ok_or(LeafError::Absent)?)
+    }
+}
+
+/// The identity that a chain's leaf names. Nothing is verified: that is a verifier's job.
+///
+/// # Errors
+/// When the chain is empty, or its leaf does not name exactly one workload identity.
+pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Result<SpiffeId, LeafError> {
+    Leaf::of_chain(chain).map(|leaf| leaf.identity)
+}
+
+/// When a certificate of any kind is valid.
+pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Result<(UnixTime, UnixTime), LeafError> {
+    validity_of(&parse(certificate)?)
+}
+
+pub(crate) fn parse<'c>(certificate: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, LeafError> {
+    match X509Certificate::from_der(certificate) {
+        Ok(([], parsed)) => Ok(parsed),
+        _ => Err(LeafError::Malformed),
+    }
+}
+
+fn validity_of(parsed: &X509Certificate<'_>) -> Result<(UnixTime, UnixTime), LeafError> {
+    let time = |timestamp: i64| match u64::try_from(timestamp) {
+        Ok(seconds) => Ok(UnixTime::since_unix_epoch(Duration::from_secs(seconds))),
+        Err(_before_1970) => Err(LeafError::Malformed),
+    };
+    let validity = parsed.validity();
+    Ok((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
+}
