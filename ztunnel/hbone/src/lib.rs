@@ -7,4 +7,5 @@
 //! - [`authority`], [`baggage`], [`forwarded`]: what a CONNECT says;
 //! - [`tunnel`]: one TLS connection and its streams, driven by one worker.
 
+pub mod record;
 pub mod socket;
