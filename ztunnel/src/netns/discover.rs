@@ -71,7 +71,8 @@ fn look_inside(path: &Path) -> io::Result<(PodNetns, Vec<IpAddr>)> {
     Ok((netns, addresses))
 }
 
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+/// The address, unless it is one that every namespace has.
+pub(crate) fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
         (Some(v4), _) => IpAddr::V4(v4.ip()),
         (_, Some(v6)) => IpAddr::V6(v6.ip()),

@@ -58,6 +58,12 @@ impl PodNetns {
         self.path.as_deref()
     }
 
+    /// The same namespace, mounted at no known place.
+    #[must_use]
+    pub fn without_path(self) -> Self {
+        Self { path: None, ..self }
+    }
+
     /// Whether the file at the namespace's path is still this namespace. True when no path is known.
     pub fn is_mounted(&self) -> bool {
         self.path.as_ref().is_none_or(|path| std::fs::metadata(path).is_ok_and(|it| it.ino() == self.inode))

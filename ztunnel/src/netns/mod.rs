@@ -3,5 +3,6 @@
 mod discover;
 mod guard;
 
+pub(crate) use discover::ip_of;
 pub use discover::{Discovery, discover};
 pub use guard::{NetnsGuard, PodNetns, in_netns};

@@ -134,11 +134,20 @@ impl Capture {
         self.repair().inspect_err(|_| self.phase = CapturePhase::Capturing)
     }
 
+    /// Redirects new connections again, after all.
+    ///
+    /// # Errors
+    /// When nft refuses. The rules in force stay then.
+    pub fn resume(&mut self) -> Result<(), CaptureError> {
+        self.phase = CapturePhase::Capturing;
+        self.repair().inspect_err(|_| self.phase = CapturePhase::Draining)
+    }
+
     /// Takes away rules, routes and what the connection table remembers of us. Proxied connections break.
     ///
     /// # Errors
     /// When a part cannot be taken away; the other parts are gone nevertheless.
-    pub fn remove(self) -> Result<(), CaptureError> {
+    pub fn remove(&self) -> Result<(), CaptureError> {
         take_away(&self.netns, self.marks)
     }
 

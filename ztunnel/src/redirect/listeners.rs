@@ -22,7 +22,7 @@ pub struct PodListeners {
     pub inbound: Socket,
     /// Port 15008: peers' tunnels.
     pub hbone: Socket,
-    /// Port 15053 on loopback; empty when DNS is not captured.
+    /// Port 15053 on loopback; empty when the pod holds it and DNS is not captured.
     pub dns: DnsListeners,
 }
 
@@ -58,7 +58,8 @@ pub enum ListenError {
 }
 
 impl PodListeners {
-    /// Makes all sockets inside the namespace. Those of DNS only when `dns`.
+    /// Makes all sockets inside the namespace. Those of DNS are missing where the pod holds their port and `dns` is
+    /// off: capture does not need them then, until somebody turns it on.
     ///
     /// # Errors
     /// When a port is taken, named in the error, or a socket cannot be made. None is left open then.
@@ -78,7 +79,10 @@ impl PodListeners {
             outbound: everywhere(OUTBOUND_PORT, marks)?,
             inbound: everywhere(INBOUND_PORT, marks)?,
             hbone: everywhere(HBONE_PORT, marks)?,
-            dns: if dns { DnsListeners::open_here(marks)? } else { DnsListeners::default() },
+            dns: match DnsListeners::open_here(marks) {
+                Err(ListenError::PortHeld { .. }) if !dns => DnsListeners::default(),
+                opened => opened?,
+            },
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
@@ -66,6 +67,22 @@ impl Lab {
 
     pub(crate) fn pod_name(&self) -> &str {
         &self.names[0]
+    }
+
+    pub(crate) fn pod_path(&self) -> PathBuf {
+        netns_path(self.pod_name())
+    }
+
+    /// Takes the pod's namespace away from where it is mounted.
+    pub(crate) fn delete_pod(&self) {
+        ip(&format!("netns del {}", self.pod_name()));
+    }
+
+    /// Descriptors of this process that hold the pod's namespace; one is the lab's own.
+    pub(crate) fn open_descriptors(&self) -> usize {
+        let holds = |link: PathBuf| std::fs::metadata(link).is_ok_and(|it| it.ino() == self.pod.inode());
+        let links = std::fs::read_dir("/proc/self/fd").unwrap();
+        links.filter(|link| link.as_ref().is_ok_and(|it| holds(it.path()))).count()
     }
 
     /// Addresses of the pod, one of each family that it has.

@@ -1,5 +1,6 @@
 //! Capture of pods, in real network namespaces with real rules and sockets. Needs root, nft and ip.
 
+mod enrolment;
 mod lab;
 mod live;
 mod probes;

@@ -1,0 +1,381 @@
+//! One pod that is enrolled: its capture, its sockets, and how they fare.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::SockProtocol;
+
+use super::lease::Commands;
+use super::state::{self, Record, StateFolder};
+use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus, StateError};
+use crate::netlink::NetlinkSocket;
+use crate::netns::{PodNetns, in_netns, ip_of};
+use crate::redirect::{
+    Capture, CaptureError, CaptureOptions, CapturePhase, CaptureProblem, DnsOrigins, ListenError, Marks,
+    PodListeners, PodSockets, SocketTuning,
+};
+
+/// Why a pod is not enrolled, or not released.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The namespace is some other pod's.
+    #[error("namespace holds none of the pod's addresses")]
+    AddressMissing,
+    /// Rules or routes.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// Installed, and yet not in force.
+    #[error(transparent)]
+    Ineffective(#[from] CaptureProblem),
+    /// Listeners.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The namespace could not be opened.
+    #[error("namespace {} cannot be opened", path.display())]
+    Netns {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// No namespace holds the pod's addresses.
+    #[error("no namespace with the pod's addresses is mounted")]
+    NetnsUnknown,
+    /// Another pod is enrolled with that namespace.
+    #[error("namespace is that of pod {0}, which is enrolled")]
+    NetnsTaken(super::PodUid),
+    /// Sockets for netlink.
+    #[error("netlink cannot be used in the pod's namespace")]
+    Netlink(#[source] io::Error),
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Not enrolled.
+    #[error("pod {0} is not enrolled")]
+    Unknown(super::PodUid),
+}
+
+/// What enrolling a pod takes, the same for all.
+#[derive(Debug)]
+pub(super) struct Means {
+    /// Where pods are remembered.
+    pub(super) state: StateFolder,
+    /// How sockets are made.
+    pub(super) tuning: SocketTuning,
+    /// Where leases report their end.
+    pub(super) commands: Commands,
+}
+
+/// An enrolled pod. Dropping it closes its sockets and leaves its rules.
+#[derive(Debug)]
+pub(super) struct Enrolled {
+    pod: Arc<Pod>,
+    capture: Capture,
+    listeners: Arc<PodListeners>,
+    sockets: PodSockets,
+    dns_origins: Arc<DnsOrigins>,
+    /// Becomes readable when anything about nftables changes in the namespace.
+    pub(super) announcements: NetlinkSocket,
+    /// Kept while capture is on, and for a moment longer.
+    lease: Option<Lease>,
+    leases: LeaseSource,
+    enrolment: u64,
+    problem: Option<String>,
+    repairs: u32,
+    /// When the rules are to be looked at again.
+    check_at: Instant,
+    /// Until then a redirected connection may still be on its way to a listener.
+    settled_at: Option<Instant>,
+}
+
+impl Enrolled {
+    /// Captures the pod: listeners, a record of the intent, routes and rules, and a look whether it works. What was
+    /// done is undone when a step fails.
+    pub(super) fn enrol(
+        means: &Means,
+        enrolment: u64,
+        pod: &Pod,
+        netns: Arc<PodNetns>,
+        options: CaptureOptions,
+    ) -> Result<Self, EnrolError> {
+        check_addresses(&netns, &pod.addresses)?;
+        let marks = Marks::random().map_err(EnrolError::Netlink)?;
+        let listeners = PodListeners::open(&netns, marks, options.dns)?;
+        // Written first: a process that dies in the middle leaves no rule that its successor knows nothing of.
+        means.state.write(&record(pod, &netns, marks, &options, None))?;
+        let installed = Capture::install(netns, marks, options).map_err(EnrolError::from);
+        let finished = installed.and_then(|capture| {
+            let this = Self::assemble(means, enrolment, pod.clone(), capture, listeners)?;
+            let checked = this.capture.verify(&this.listeners).map_err(EnrolError::from);
+            match checked.and_then(|()| this.remember(means)) {
+                Ok(()) => Ok(this),
+                Err(error) => {
+                    // The first fault is the one to report.
+                    let _second_fault = this.capture.remove();
+                    Err(error)
+                }
+            }
+        });
+        if finished.is_err() {
+            let _second_fault = means.state.forget(&pod.uid);
+        }
+        finished
+    }
+
+    /// Takes up a pod that an earlier process captured. Rules that are in force as recorded stay untouched.
+    pub(super) fn restore(
+        means: &Means,
+        enrolment: u64,
+        record: Record,
+        netns: Arc<PodNetns>,
+    ) -> Result<Self, EnrolError> {
+        let Record { pod, marks, options, phase, digest, .. } = record;
+        let listeners = PodListeners::open(&netns, marks, options.dns)?;
+        let capture = match digest {
+            Some(digest) => Capture::adopt(netns, marks, options, phase, digest),
+            None => Capture::install(netns, marks, options)?,
+        };
+        let mut this = Self::assemble(means, enrolment, pod, capture, listeners)?;
+        this.check_now(means)?;
+        Ok(this)
+    }
+
+    fn assemble(
+        means: &Means,
+        enrolment: u64,
+        pod: Pod,
+        capture: Capture,
+        listeners: PodListeners,
+    ) -> Result<Self, EnrolError> {
+        let netns = capture.netns();
+        let subscribe = || NetlinkSocket::subscribed(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP);
+        let announcements = in_netns(netns, subscribe).map_err(EnrolError::Netlink)?;
+        let dns_origins = DnsOrigins::open(netns).map_err(EnrolError::Netlink)?;
+        let lease = Lease::new(pod.uid.clone(), enrolment, means.commands.clone());
+        Ok(Self {
+            pod: Arc::new(pod),
+            sockets: PodSockets::new(netns.clone(), capture.marks(), means.tuning),
+            capture,
+            listeners: Arc::new(listeners),
+            dns_origins: Arc::new(dns_origins),
+            announcements,
+            leases: lease.source(),
+            lease: Some(lease),
+            enrolment,
+            problem: None,
+            repairs: 0,
+            check_at: Instant::now() + CHECK_PERIOD,
+            settled_at: None,
+        })
+    }
+
+    /// What the proxy gets.
+    pub(super) fn handed_over(&self) -> CapturedPod {
+        CapturedPod {
+            pod: self.pod.clone(),
+            listeners: self.listeners.clone(),
+            sockets: self.sockets.clone(),
+            dns_origins: self.dns_origins.clone(),
+            marks: self.capture.marks(),
+            leases: self.leases.clone(),
+        }
+    }
+
+    /// Notes what became known of the pod, and captures by other options.
+    pub(super) fn update(
+        &mut self,
+        means: &Means,
+        pod: &Pod,
+        options: &CaptureOptions,
+    ) -> Result<(), EnrolError> {
+        if options.dns && self.listeners.dns.udp.is_empty() {
+            return Err(ListenError::PortHeld { port: crate::redirect::DNS_PORT }.into());
+        }
+        if self.capture.options() != options {
+            self.capture.update(options.clone())?;
+            self.announcements.discard();
+        } else if *self.pod == *pod {
+            return Ok(());
+        }
+        self.pod = Arc::new(pod.clone());
+        self.remember(means)
+    }
+
+    /// Redirects nothing new from now on.
+    pub(super) fn drain(&mut self, means: &Means) -> Result<(), EnrolError> {
+        self.capture.drain()?;
+        self.announcements.discard();
+        self.settled_at = Some(Instant::now() + SETTLE);
+        self.remember(means)
+    }
+
+    /// Redirects again. False when the last connection has ended meanwhile: then it is too late.
+    pub(super) fn resume(&mut self, means: &Means) -> Result<bool, EnrolError> {
+        if self.lease.is_none() {
+            self.lease = self.leases.take();
+        }
+        if self.lease.is_none() {
+            return Ok(false);
+        }
+        self.settled_at = None;
+        self.capture.resume()?;
+        self.announcements.discard();
+        self.remember(means)?;
+        Ok(true)
+    }
+
+    /// Takes everything of ours out of the namespace. One that is not mounted any more is left to die instead.
+    pub(super) fn remove(&self, means: &Means) -> Result<(), EnrolError> {
+        if self.is_alive() {
+            self.capture.remove()?;
+        }
+        Ok(means.state.forget(&self.pod.uid)?)
+    }
+
+    /// Lets go of the pod once nothing can be on its way to a listener any more; true when its last connection has
+    /// ended.
+    pub(super) fn is_drained(&mut self, now: Instant) -> bool {
+        if self.settled_at.is_some_and(|at| at <= now) {
+            self.lease = None;
+        }
+        self.is_draining() && self.lease.is_none() && self.leases.take().is_none()
+    }
+
+    /// Looks whether capture is as it should be if that is due, and puts it right. True when anything changed.
+    pub(super) fn check(&mut self, means: &Means, now: Instant) -> bool {
+        if now < self.check_at {
+            return false;
+        }
+        self.announcements.discard();
+        self.check_at = now + CHECK_PERIOD;
+        let Err(problem) = self.capture.verify(&self.listeners) else {
+            return self.problem.take().is_some();
+        };
+        tracing::warn!(pod = %self.pod.uid, name = self.pod.name, %problem, "capture is not as installed");
+        // Somebody who keeps changing the rules must not keep this thread busy.
+        self.check_at = now + REPAIR_PAUSE;
+        self.problem = match self.repair(means) {
+            Ok(()) => None,
+            Err(error) => Some(super::chain_of(&error)),
+        };
+        true
+    }
+
+    /// Looks at once, and puts right what is wrong.
+    pub(super) fn check_now(&mut self, means: &Means) -> Result<(), EnrolError> {
+        if self.capture.verify(&self.listeners).is_err() {
+            self.repair(means)?;
+        }
+        self.problem = None;
+        Ok(())
+    }
+
+    /// Something was announced: look soon.
+    pub(super) fn check_soon(&mut self, now: Instant) {
+        self.announcements.discard();
+        self.check_at = self.check_at.min(now + ANNOUNCEMENT_PAUSE);
+    }
+
+    /// Whether an announcement would bring the next look forward.
+    pub(super) fn awaits_announcement(&self, now: Instant) -> bool {
+        self.check_at > now + ANNOUNCEMENT_PAUSE
+    }
+
+    /// Whether something is to be done within moments.
+    pub(super) fn is_restless(&self, now: Instant) -> bool {
+        (self.is_draining() && self.lease.is_some()) || !self.awaits_announcement(now)
+    }
+
+    /// Whether the pod's namespace is still mounted where it was.
+    pub(super) fn is_alive(&self) -> bool {
+        self.capture.netns().is_mounted()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.capture.phase() == CapturePhase::Draining
+    }
+
+    pub(super) const fn enrolment(&self) -> u64 {
+        self.enrolment
+    }
+
+    pub(super) fn inode(&self) -> u64 {
+        self.capture.netns().inode()
+    }
+
+    pub(super) fn note_problem(&mut self, problem: String) {
+        self.problem = Some(problem);
+    }
+
+    pub(super) fn status(&self) -> PodStatus {
+        let phase = match (self.is_draining(), &self.problem) {
+            (true, _) => PodPhase::Draining,
+            (false, Some(_)) => PodPhase::Failed,
+            (false, None) => PodPhase::Captured,
+        };
+        let pod = (*self.pod).clone();
+        PodStatus { pod, phase, problem: self.problem.clone(), repairs: self.repairs }
+    }
+
+    fn repair(&mut self, means: &Means) -> Result<(), EnrolError> {
+        self.repairs += 1;
+        self.capture.repair()?;
+        self.announcements.discard();
+        self.remember(means)?;
+        Ok(self.capture.verify(&self.listeners)?)
+    }
+
+    fn remember(&self, means: &Means) -> Result<(), EnrolError> {
+        Ok(means.state.write(&record(
+            &self.pod,
+            self.capture.netns(),
+            self.capture.marks(),
+            self.capture.options(),
+            Some(&self.capture),
+        ))?)
+    }
+}
+
+/// The record of a pod; without `capture`, of one that is about to be captured.
+fn record(
+    pod: &Pod,
+    netns: &PodNetns,
+    marks: Marks,
+    options: &CaptureOptions,
+    capture: Option<&Capture>,
+) -> Record {
+    Record {
+        version: state::VERSION,
+        pod: pod.clone(),
+        netns_path: netns.path().map(PathBuf::from),
+        netns_inode: netns.inode(),
+        marks,
+        options: options.clone(),
+        phase: capture.map_or(CapturePhase::Capturing, Capture::phase),
+        digest: capture.map(Capture::digest),
+    }
+}
+
+/// A namespace that holds none of the pod's addresses is some other pod's.
+fn check_addresses(netns: &PodNetns, addresses: &[IpAddr]) -> Result<(), EnrolError> {
+    let look = || Ok(getifaddrs()?.filter_map(|it| ip_of(&it.address?)).any(|ip| addresses.contains(&ip)));
+    match addresses.is_empty() || in_netns(netns, look).map_err(EnrolError::Netlink)? {
+        true => Ok(()),
+        false => Err(EnrolError::AddressMissing),
+    }
+}
+
+/// `NFNLGRP_NFTABLES` as a bit.
+const NFTABLES_GROUP: u32 = 1 << 6;
+/// How often a pod's rules are looked at when nothing was announced. A look takes a quarter of a millisecond.
+const CHECK_PERIOD: Duration = Duration::from_secs(10);
+/// How long after an announcement a pod's rules are looked at: a transaction announces each of its rules.
+const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
+/// Shortest time between two repairs of one pod. A repair takes some 20 ms.
+const REPAIR_PAUSE: Duration = Duration::from_secs(1);
+/// How long after the last redirection a connection may still be on its way to a listener: one retransmitted SYN.
+const SETTLE: Duration = Duration::from_secs(1);

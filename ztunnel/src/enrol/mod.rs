@@ -1,0 +1,40 @@
+//! Which pods are captured: told over a Unix socket and by the mesh, remembered in a folder, kept true by repair.
+//!
+//! One thread does all the work that enters namespaces or starts nft, so that no worker ever waits for it:
+//! [`start`] it with the proxy's [`CaptureEvents`], steer it by the [`EnrolHandle`].
+
+pub mod client;
+mod enrolled;
+mod events;
+mod fdpass;
+mod lease;
+mod pod;
+mod protocol;
+mod reconcile;
+mod registry;
+mod seqpacket;
+mod server;
+mod state;
+mod thread;
+
+pub use enrolled::EnrolError;
+pub use events::{CaptureEvents, CapturedPod, DesiredPod};
+pub use lease::{Lease, LeaseSource};
+pub use pod::{InvalidPodUid, Pod, PodUid};
+pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, Request};
+
+pub use seqpacket::PacketError;
+pub use state::StateError;
+pub use thread::{EnrolConfig, EnrolHandle, StartError, start};
+
+/// An error and its causes in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

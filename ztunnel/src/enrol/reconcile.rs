@@ -1,0 +1,132 @@
+//! What the mesh wants and what an earlier process left, against what is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::enrolled::{EnrolError, Enrolled};
+use super::registry::Registry;
+use super::state::Record;
+use super::{DesiredPod, PodUid, StateError, chain_of};
+use crate::netns::{Discovery, PodNetns, discover};
+use crate::redirect::{Capture, CapturePhase};
+
+impl Registry {
+    /// Takes up the pods that an earlier process captured. Those that are gone meanwhile are forgotten.
+    pub(super) fn restore(&mut self) -> Result<(), StateError> {
+        let (records, broken) = self.means.state.read()?;
+        for error in broken {
+            tracing::warn!(error = chain_of(&error), "record of a captured pod cannot be read");
+        }
+        let mut found = discover(&self.netns_folder).unwrap_or_default();
+        for record in records {
+            self.restore_one(record, &mut found);
+        }
+        Ok(())
+    }
+
+    /// Compares with what the mesh wants, and acts on the difference.
+    pub(super) fn desire(&mut self, pods: Vec<DesiredPod>) {
+        let pods: BTreeMap<PodUid, DesiredPod> =
+            pods.into_iter().map(|it| (it.pod.uid.clone(), it)).collect();
+        let before = std::mem::replace(&mut self.desired, pods);
+        let wanted = |uid: &PodUid| self.desired.get(uid).is_some_and(|it| it.enrolled);
+        self.let_go.retain(&wanted);
+        // One that the mesh has never spoken of was added before any watch could tell, and stays.
+        let unwanted: Vec<PodUid> = self
+            .enrolled
+            .iter()
+            .filter(|(uid, pod)| !pod.is_draining() && !wanted(uid))
+            .filter(|(uid, _)| self.desired.contains_key(uid) || before.contains_key(uid))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        let forgotten: Vec<PodUid> = self.failed.keys().filter(|uid| !wanted(uid)).cloned().collect();
+        for uid in unwanted {
+            self.drain_or_note(&uid);
+        }
+        for uid in forgotten {
+            if self.failed.get(&uid).is_some_and(|it| it.record.is_none()) {
+                self.failed.remove(&uid);
+                self.changed = true;
+            }
+        }
+        self.take_up();
+    }
+
+    /// Captures what the mesh wants and is not captured yet.
+    fn take_up(&mut self) {
+        let wanted: Vec<DesiredPod> = self
+            .desired
+            .values()
+            .filter(|it| it.enrolled && !self.let_go.contains(&it.pod.uid))
+            .cloned()
+            .collect();
+        let missing = wanted.iter().any(|it| !self.enrolled.contains_key(&it.pod.uid));
+        let mut found =
+            if missing { discover(&self.netns_folder).unwrap_or_default() } else { Discovery::default() };
+        for DesiredPod { pod, options, .. } in wanted {
+            let uid = pod.uid.clone();
+            let done = match self.enrolled.get_mut(&uid) {
+                Some(enrolled) if enrolled.is_draining() => self.resume(&uid).map(|_| ()),
+                Some(enrolled) => enrolled.update(&self.means, &pod, &options),
+                None => match found.take(&pod.addresses) {
+                    Some(netns) => self.ensure(pod.clone(), netns, options),
+                    None => Err(EnrolError::NetnsUnknown),
+                },
+            };
+            if let Err(error) = done {
+                self.note(pod, &error);
+            }
+        }
+    }
+
+    /// Tries again what failed, and what was too late to resume.
+    pub(super) fn retry(&mut self) {
+        let records: Vec<Record> = self.failed.values().filter_map(|it| it.record.clone()).collect();
+        if !records.is_empty() {
+            let mut found = discover(&self.netns_folder).unwrap_or_default();
+            for record in records {
+                self.restore_one(record, &mut found);
+            }
+        }
+        self.take_up();
+    }
+
+    fn restore_one(&mut self, record: Record, found: &mut Discovery) {
+        let uid = record.pod.uid.clone();
+        let at_path = record.netns_path.as_deref().and_then(|path| PodNetns::open(path).ok());
+        let netns = at_path.filter(|it| it.inode() == record.netns_inode);
+        let Some(netns) = netns.or_else(|| found.take_inode(record.netns_inode)).map(Arc::new) else {
+            tracing::info!(pod = %uid, "pod went while no daemon ran");
+            self.failed.remove(&uid);
+            self.changed = true;
+            if let Err(error) = self.means.state.forget(&uid) {
+                tracing::warn!(pod = %uid, error = chain_of(&error), "record cannot be removed");
+            }
+            return;
+        };
+        self.enrolments += 1;
+        let restored = match (record.phase, record.digest) {
+            // Its connections died with the earlier process: nothing is left to drain.
+            (CapturePhase::Draining, Some(digest)) => {
+                Capture::adopt(netns, record.marks, record.options.clone(), record.phase, digest)
+                    .remove()
+                    .map_err(EnrolError::from)
+                    .and_then(|()| Ok(self.means.state.forget(&uid)?))
+                    .map(|()| None)
+            }
+            _ => Enrolled::restore(&self.means, self.enrolments, record.clone(), netns).map(Some),
+        };
+        match restored {
+            Ok(Some(enrolled)) => self.admit(uid, enrolled),
+            Ok(None) => {
+                self.failed.remove(&uid);
+            }
+            Err(error) => {
+                self.note(record.pod.clone(), &error);
+                if let Some(failure) = self.failed.get_mut(&uid) {
+                    failure.record = Some(record);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! Enrolment as callers, the mesh and a restarted daemon see it.
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tempfile::TempDir;
+use ztunnel::enrol::{
+    AddPod, CaptureEvents, CapturedPod, DesiredPod, EnrolConfig, EnrolHandle, Pod, PodPhase, PodStatus,
+    PodUid, RefusalReason, client, start,
+};
+use ztunnel::netns::in_netns;
+use ztunnel::redirect::CaptureOptions;
+
+use crate::lab::{Lab, PATIENCE, Stack, accept, assert_talk, dial, listen};
+
+/// A daemon's enrolment with its files in a folder of its own.
+struct Daemon {
+    folder: TempDir,
+    events: Receiver<Event>,
+    handle: Option<EnrolHandle>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Captured(Box<CapturedPod>),
+    Draining(PodUid),
+    Gone(PodUid),
+    Report(Vec<PodStatus>),
+}
+
+struct Recorder(Sender<Event>);
+
+impl CaptureEvents for Recorder {
+    fn captured(&mut self, pod: CapturedPod) {
+        self.note(Event::Captured(Box::new(pod)));
+    }
+
+    fn draining(&mut self, uid: &PodUid) {
+        self.note(Event::Draining(uid.clone()));
+    }
+
+    fn gone(&mut self, uid: &PodUid) {
+        self.note(Event::Gone(uid.clone()));
+    }
+
+    fn report(&mut self, pods: &[PodStatus]) {
+        self.note(Event::Report(pods.to_vec()));
+    }
+}
+
+impl Recorder {
+    fn note(&self, event: Event) {
+        let _test_is_over = self.0.send(event);
+    }
+}
+
+impl Daemon {
+    /// A daemon that finds the pod's namespace in its folder.
+    fn new(lab: &Lab) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("netns")).unwrap();
+        std::os::unix::fs::symlink(lab.pod_path(), folder.path().join("netns/pod")).unwrap();
+        let mut this = Self { folder, events: channel().1, handle: None };
+        this.start();
+        this
+    }
+
+    fn start(&mut self) {
+        let path = |name: &str| self.folder.path().join(name);
+        let (sender, events) = channel();
+        let config = EnrolConfig {
+            socket: path("enrol.sock"),
+            state: path("state"),
+            netns: path("netns"),
+            ..EnrolConfig::default()
+        };
+        self.events = events;
+        self.handle = Some(start(config, Recorder(sender)).unwrap());
+    }
+
+    /// Ends without tidying up, as a killed process does.
+    fn stop(&mut self) {
+        self.handle = None;
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("enrol.sock")
+    }
+
+    fn records(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("state")).unwrap().count()
+    }
+
+    fn desire(&self, pod: Pod, enrolled: bool, options: CaptureOptions) {
+        self.handle.as_ref().unwrap().desire(vec![DesiredPod { pod, enrolled, options }]);
+    }
+
+    /// The next event that `wanted` knows.
+    fn await_event<T>(&self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
+        loop {
+            let event = self.events.recv_timeout(PATIENCE).unwrap();
+            if let Some(found) = wanted(event) {
+                return found;
+            }
+        }
+    }
+
+    fn await_captured(&self) -> CapturedPod {
+        self.await_event(|event| match event {
+            Event::Captured(pod) => Some(*pod),
+            _ => None,
+        })
+    }
+
+    fn await_gone(&self) -> PodUid {
+        self.await_event(|event| match event {
+            Event::Gone(uid) => Some(uid),
+            _ => None,
+        })
+    }
+
+    fn await_status(&self, wanted: impl Fn(&PodStatus) -> bool) -> PodStatus {
+        self.await_event(|event| match event {
+            Event::Report(pods) => pods.into_iter().find(|it| wanted(it)),
+            _ => None,
+        })
+    }
+}
+
+fn uid(text: &str) -> PodUid {
+    text.to_owned().try_into().unwrap()
+}
+
+fn pod(lab: &Lab) -> Pod {
+    let (name, namespace) = ("web".to_owned(), "shop".to_owned());
+    Pod { uid: uid("u-1"), name, namespace, service_account: None, addresses: lab.pod_ips() }
+}
+
+fn by_path(lab: &Lab) -> AddPod {
+    AddPod { pod: pod(lab), netns: Some(lab.pod_path()), options: None }
+}
+
+/// Everything in the pod's namespace that capture could leave behind.
+fn traces(lab: &Lab) -> Vec<String> {
+    let commands = ["nft list ruleset", "ip rule", "ip -6 rule", "ip route show table 100", "ss -Hlntu"];
+    let mut traces: Vec<String> = commands.map(|it| lab.in_pod(&format!("{it} 2>/dev/null || true"))).into();
+    traces.push(format!("{} descriptors", lab.open_descriptors()));
+    traces
+}
+
+#[test]
+fn an_added_pod_is_captured_when_the_answer_comes() {
+    for stack in [Stack::V4, Stack::V6, Stack::Dual] {
+        let lab = Lab::new(stack);
+        let daemon = Daemon::new(&lab);
+        client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+        let captured = daemon.await_captured();
+        for ip in lab.peer_ips() {
+            let mut near = dial(&lab.pod, (ip, 80).into()).unwrap();
+            assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+        }
+        let listed = client::list(&daemon.socket()).unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!((listed[0].phase, listed[0].repairs), (PodPhase::Captured, 0));
+        assert_eq!(daemon.records(), 1);
+    }
+}
+
+#[test]
+fn a_removed_pod_drains_and_leaves_nothing() {
+    let lab = Lab::new(Stack::Dual);
+    let before = traces(&lab);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let captured = daemon.await_captured();
+    let lease = captured.leases.take().unwrap();
+    let mut near = dial(&lab.pod, (lab.peer_ips()[0], 80).into()).unwrap();
+    let mut far = accept(&captured.listeners.outbound).0;
+    assert!(!client::remove(&daemon.socket(), uid("u-1"), false).unwrap());
+    let draining = daemon.await_event(|event| match event {
+        Event::Draining(uid) => Some(uid),
+        _ => None,
+    });
+    assert_eq!(draining, uid("u-1"));
+    let (server, address) = listen(&lab.peer, lab.peer_ips()[0]);
+    assert_talk(&mut dial(&lab.pod, address).unwrap(), &mut server.accept().unwrap().0);
+    assert_talk(&mut near, &mut far);
+    assert_eq!(client::list(&daemon.socket()).unwrap()[0].phase, PodPhase::Draining);
+    drop((lease, captured));
+    assert_eq!(daemon.await_gone(), uid("u-1"));
+    drop((near, far));
+    assert_eq!(traces(&lab), before);
+    assert_eq!((client::list(&daemon.socket()).unwrap().len(), daemon.records()), (0, 0));
+}
+
+#[test]
+fn a_pod_removed_now_is_gone_with_the_answer() {
+    let lab = Lab::new(Stack::V4);
+    let before = traces(&lab);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    drop(daemon.await_captured());
+    assert!(client::remove(&daemon.socket(), uid("u-1"), true).unwrap());
+    assert_eq!(traces(&lab), before);
+}
+
+#[test]
+fn adding_again_while_draining_captures_again() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let captured = daemon.await_captured();
+    let _lease = captured.leases.take().unwrap();
+    client::remove(&daemon.socket(), uid("u-1"), false).unwrap();
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let mut near = dial(&lab.pod, (lab.peer_ips()[0], 80).into()).unwrap();
+    assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+    assert_eq!(client::list(&daemon.socket()).unwrap()[0].phase, PodPhase::Captured);
+}
+
+#[test]
+fn a_pod_that_holds_a_port_is_refused_and_left_alone() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    let _held = in_netns(&lab.pod, || TcpListener::bind(("127.0.0.1", 15006))).unwrap();
+    let before = traces(&lab);
+    let refused = client::add(&daemon.socket(), by_path(&lab), None).unwrap_err();
+    let client::ClientError::Refused(refusal) = refused else { panic!("{refused}") };
+    assert_eq!(refusal.reason, RefusalReason::PortHeld);
+    assert!(refusal.message.contains("15006"), "{refusal}");
+    assert_eq!(traces(&lab), before);
+    assert_eq!(daemon.records(), 0);
+}
+
+#[test]
+fn a_namespace_of_another_pod_is_refused() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    let mut add = by_path(&lab);
+    add.pod.addresses = vec!["10.9.9.9".parse().unwrap()];
+    let refused = client::add(&daemon.socket(), add, None).unwrap_err();
+    let client::ClientError::Refused(refusal) = refused else { panic!("{refused}") };
+    assert_eq!(refusal.reason, RefusalReason::AddressMissing);
+}
+
+#[test]
+fn a_namespace_may_come_as_a_descriptor() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    let add = AddPod { netns: Some("/elsewhere/netns".into()), ..by_path(&lab) };
+    client::add(&daemon.socket(), add, Some(lab.pod.as_fd())).unwrap();
+    assert_eq!(daemon.await_captured().sockets.netns().inode(), lab.pod.inode());
+}
+
+#[test]
+fn the_socket_is_for_root_alone() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_restarted_daemon_finds_its_pods_and_touches_no_rule() {
+    let lab = Lab::new(Stack::Dual);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let marks = daemon.await_captured().marks;
+    let rules = lab.in_pod("nft -a list ruleset");
+    daemon.stop();
+    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
+    assert_eq!(lab.in_pod("ss -Hlntu"), "");
+    daemon.start();
+    let captured = daemon.await_captured();
+    assert_eq!(captured.marks, marks);
+    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
+    let mut near = dial(&lab.pod, (lab.peer_ips()[0], 80).into()).unwrap();
+    assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+}
+
+#[test]
+fn while_no_daemon_runs_the_pod_is_closed() {
+    let lab = Lab::new(Stack::Dual);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let servers: Vec<_> = lab.peer_ips().into_iter().map(|ip| listen(&lab.peer, ip)).collect();
+    drop(daemon.await_captured());
+    daemon.stop();
+    for (_, address) in &servers {
+        let refused = dial(&lab.pod, *address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn a_restarted_daemon_repairs_what_was_spoiled_meanwhile() {
+    let lab = Lab::new(Stack::V4);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let rules = lab.in_pod("nft list ruleset");
+    daemon.stop();
+    lab.in_pod("nft delete table inet ambient_mesh");
+    lab.in_pod("ip rule del priority 32764");
+    daemon.start();
+    daemon.await_captured();
+    assert_eq!(lab.in_pod("nft list ruleset"), rules);
+    assert!(lab.in_pod("ip rule").contains("32764:"));
+}
+
+#[test]
+fn a_restarted_daemon_finishes_a_drain() {
+    let lab = Lab::new(Stack::V4);
+    let before = traces(&lab);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let captured = daemon.await_captured();
+    let lease = captured.leases.take().unwrap();
+    client::remove(&daemon.socket(), uid("u-1"), false).unwrap();
+    daemon.stop();
+    drop((lease, captured));
+    daemon.start();
+    daemon.await_event(|event| matches!(event, Event::Report(_)).then_some(()));
+    assert_eq!(traces(&lab), before);
+    assert_eq!(daemon.records(), 0);
+}
+
+#[test]
+fn changed_rules_are_repaired_at_once() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let rules = lab.in_pod("nft list ruleset");
+    lab.in_pod("nft flush chain inet ambient_mesh nat_output");
+    let status = daemon.await_status(|it| it.repairs == 1);
+    assert_eq!((status.phase, status.problem), (PodPhase::Captured, None));
+    assert_eq!(lab.in_pod("nft list ruleset"), rules);
+}
+
+#[test]
+fn the_mesh_enrols_and_releases_pods_that_run_already() {
+    let lab = Lab::new(Stack::Dual);
+    let daemon = Daemon::new(&lab);
+    let (mut server, mut app) = {
+        let (listener, address) = listen(&lab.peer, lab.peer_ips()[0]);
+        let app = dial(&lab.pod, address).unwrap();
+        (listener.accept().unwrap().0, app)
+    };
+    daemon.desire(pod(&lab), true, CaptureOptions::default());
+    drop(daemon.await_captured());
+    assert_talk(&mut app, &mut server);
+    daemon.desire(pod(&lab), true, CaptureOptions { inbound: false, ..CaptureOptions::default() });
+    client::list(&daemon.socket()).unwrap();
+    let (listener, address) = listen(&lab.pod, lab.pod_ips()[0]);
+    assert_talk(&mut dial(&lab.peer, address).unwrap(), &mut listener.accept().unwrap().0);
+    daemon.desire(pod(&lab), false, CaptureOptions::default());
+    assert_eq!(daemon.await_gone(), uid("u-1"));
+    assert_talk(&mut app, &mut server);
+}
+
+#[test]
+fn a_pod_that_nobody_can_find_is_reported() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    let lost = Pod { addresses: vec!["10.9.9.9".parse().unwrap()], ..pod(&lab) };
+    daemon.desire(lost, true, CaptureOptions::default());
+    let status = daemon.await_status(|it| it.phase == PodPhase::Failed);
+    assert_eq!(status.problem.unwrap(), "no namespace with the pod's addresses is mounted");
+}
+
+#[test]
+fn a_pod_released_on_request_stays_released_until_it_is_added() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    daemon.desire(pod(&lab), true, CaptureOptions::default());
+    drop(daemon.await_captured());
+    client::remove(&daemon.socket(), uid("u-1"), true).unwrap();
+    daemon.desire(pod(&lab), true, CaptureOptions::default());
+    assert_eq!(client::list(&daemon.socket()).unwrap(), []);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    assert_eq!(client::list(&daemon.socket()).unwrap().len(), 1);
+}
+
+#[test]
+fn a_vanished_namespace_is_let_go() {
+    let lab = Lab::new(Stack::V4);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    drop(daemon.await_captured());
+    lab.delete_pod();
+    assert_eq!(daemon.await_gone(), uid("u-1"));
+    assert_eq!((lab.open_descriptors(), daemon.records()), (1, 0));
+}
+
+#[test]
+fn a_sandbox_made_anew_replaces_the_old_one() {
+    let (old, new) = (Lab::new(Stack::V4), Lab::new(Stack::V4));
+    let daemon = Daemon::new(&old);
+    client::add(&daemon.socket(), by_path(&old), None).unwrap();
+    drop(daemon.await_captured());
+    client::add(&daemon.socket(), by_path(&new), None).unwrap();
+    assert_eq!(daemon.await_gone(), uid("u-1"));
+    assert_eq!(daemon.await_captured().sockets.netns().inode(), new.pod.inode());
+    assert_eq!(old.in_pod("nft list ruleset"), "");
+}
