@@ -69,7 +69,7 @@ impl Registry {
                 Some(enrolled) if enrolled.is_draining() => self.resume(&uid).map(|_| ()),
                 Some(enrolled) => enrolled.update(&self.means, &pod, &options),
                 None => match found.take(&pod.addresses) {
-                    Some(netns) => self.ensure(pod.clone(), netns, options),
+                    Some(netns) => self.ensure(&pod, netns, options),
                     None => Err(EnrolError::NetnsUnknown),
                 },
             };

@@ -67,7 +67,7 @@ impl Registry {
         };
         self.let_go.remove(&pod.uid);
         let wanted = self.desired.get(&pod.uid).map(|it| it.options.clone());
-        self.ensure(pod, netns, wanted.or(options).unwrap_or_default())
+        self.ensure(&pod, netns, wanted.or(options).unwrap_or_default())
     }
 
     /// Releases a pod: at once, or when its connections have ended. True when nothing is left.
@@ -149,7 +149,7 @@ impl Registry {
     /// Makes sure that the pod is captured in that namespace.
     pub(super) fn ensure(
         &mut self,
-        pod: Pod,
+        pod: &Pod,
         netns: PodNetns,
         options: CaptureOptions,
     ) -> Result<(), EnrolError> {
@@ -159,7 +159,7 @@ impl Registry {
             Some(holder) if holder != uid => return Err(EnrolError::NetnsTaken(holder)),
             Some(_) if self.resume(&uid)? => {
                 if let Some(enrolled) = self.enrolled.get_mut(&uid) {
-                    enrolled.update(&self.means, &pod, &options)?;
+                    enrolled.update(&self.means, pod, &options)?;
                     enrolled.check_now(&self.means)?;
                 }
                 return Ok(());
@@ -171,7 +171,7 @@ impl Registry {
             self.finish(&uid)?;
         }
         self.enrolments += 1;
-        let enrolled = Enrolled::enrol(&self.means, self.enrolments, &pod, Arc::new(netns), options)?;
+        let enrolled = Enrolled::enrol(&self.means, self.enrolments, pod, Arc::new(netns), options)?;
         self.admit(uid, enrolled);
         Ok(())
     }
