@@ -38,7 +38,16 @@ pub enum Touched {
 #[derive(Clone, Debug, Default)]
 struct Sets {
     by_namespace: Map<Arc<str>, NamespaceSets>,
+    /// The sets that name a policy, by its key: namespace and what else they name.
+    naming: Map<Arc<str>, Arc<Vec<SetKey>>>,
     count: usize,
+}
+
+/// Names a set: a namespace, and the policies that its workload names.
+#[derive(Clone, Debug)]
+struct SetKey {
+    namespace: Arc<str>,
+    selected: Arc<[Arc<str>]>,
 }
 
 /// Sets of one namespace's workloads, by the policies that they name.
@@ -164,29 +173,47 @@ impl Policies {
 impl Sets {
     fn with(&self, namespace: &str, selected: &[Arc<str>], set: &Arc<PolicySet>) -> Self {
         let mut sets = if self.count < MAX_SETS { self.clone() } else { Self::default() };
-        let of_namespace = sets.by_namespace.entry(namespace.into()).or_default();
-        if of_namespace.0.insert(selected.into(), set.clone()).is_none() {
+        let key = SetKey { namespace: namespace.into(), selected: selected.into() };
+        let of_namespace = sets.by_namespace.entry(key.namespace.clone()).or_default();
+        if of_namespace.0.insert(key.selected.clone(), set.clone()).is_none() {
             sets.count += 1;
+            for name in key.selected.iter() {
+                Arc::make_mut(sets.naming.entry(name.clone()).or_default()).push(key.clone());
+            }
         }
         sets
     }
 
     fn forget_namespace(&mut self, namespace: &str) {
-        let forgotten = self.by_namespace.remove(namespace);
-        self.count -= forgotten.map_or(0, |sets| sets.0.len());
+        let Some(forgotten) = self.by_namespace.remove(namespace) else { return };
+        self.count -= forgotten.0.len();
+        for name in forgotten.0.keys().flat_map(|selected| selected.iter()) {
+            let Some(mut naming) = self.naming.remove(name) else { continue };
+            Arc::make_mut(&mut naming).retain(|key| key.namespace.as_ref() != namespace);
+            if !naming.is_empty() {
+                self.naming.insert(name.clone(), naming);
+            }
+        }
     }
 
-    fn forget_those_naming(&mut self, key: &Arc<str>) {
-        let mut naming = Vec::new();
-        for (namespace, sets) in &self.by_namespace {
-            let selected = sets.0.keys().filter(|selected| selected.contains(key));
-            naming.extend(selected.map(|selected| (namespace.clone(), selected.clone())));
-        }
-        for (namespace, selected) in naming {
-            let sets = self.by_namespace.get_mut(&namespace);
-            let forgotten = sets.and_then(|sets| sets.0.remove(&selected));
+    fn forget_those_naming(&mut self, policy: &Arc<str>) {
+        let Some(naming) = self.naming.remove(policy) else { return };
+        for key in naming.iter() {
+            let of_namespace = self.by_namespace.get_mut(&key.namespace);
+            let forgotten = of_namespace.and_then(|sets| sets.0.remove(&key.selected));
             self.count -= usize::from(forgotten.is_some());
+            for other in key.selected.iter().filter(|other| *other != policy) {
+                if let Some(naming) = self.naming.get_mut(other) {
+                    Arc::make_mut(naming).retain(|other| !other.is(key));
+                }
+            }
         }
+    }
+}
+
+impl SetKey {
+    fn is(&self, other: &Self) -> bool {
+        self.namespace == other.namespace && self.selected == other.selected
     }
 }
 

@@ -34,7 +34,6 @@ proptest! {
     #[test]
     fn compiled_sets_decide_and_name_what_the_reference_does(
         changes in vec(change(), 0..12),
-        namespace in select(NAMESPACES),
         selected in vec(policy_name().prop_map(|name| Arc::from(name.to_string())), 0..3),
         connections in vec(connection(), 1..8),
     ) {
@@ -42,29 +41,33 @@ proptest! {
         let mut plain: Vec<Policy> = Vec::new();
         for change in changes {
             // Asked before each change, so that a set which is not forgotten when it should be shows.
-            compare(&policies, &plain, namespace, &selected, &connections)?;
+            compare(&policies, &plain, &selected, &connections)?;
             apply(change, &mut policies, &mut plain);
         }
-        compare(&policies, &plain, namespace, &selected, &connections)?;
+        compare(&policies, &plain, &selected, &connections)?;
     }
 }
 
+/// Compares what all namespaces' workloads decide, those that name the selected policies and those that name none.
 fn compare(
     policies: &Policies,
     plain: &[Policy],
-    namespace: &str,
     selected: &[Arc<str>],
     connections: &[Connection],
 ) -> Result<(), TestCaseError> {
-    let set = policies.set(namespace, selected);
-    for connection in connections {
-        let attributes = Attributes {
-            source: connection.source.as_ref(),
-            source_ip: connection.source_ip.parse().unwrap(),
-            destination: connection.destination.parse().unwrap(),
-        };
-        let decided = set.evaluate(&attributes).map(|permit| permit.by().cloned());
-        prop_assert_eq!(decided, reference::evaluate(plain, namespace, selected, &attributes));
+    for (namespace, selected) in
+        NAMESPACES.iter().flat_map(|namespace| [(namespace, selected), (namespace, &[])])
+    {
+        let set = policies.set(namespace, selected);
+        for connection in connections {
+            let attributes = Attributes {
+                source: connection.source.as_ref(),
+                source_ip: connection.source_ip.parse().unwrap(),
+                destination: connection.destination.parse().unwrap(),
+            };
+            let decided = set.evaluate(&attributes).map(|permit| permit.by().cloned());
+            prop_assert_eq!(decided, reference::evaluate(plain, namespace, selected, &attributes));
+        }
     }
     Ok(())
 }
