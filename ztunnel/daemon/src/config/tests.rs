@@ -71,6 +71,15 @@ fn what_is_no_configuration_is_refused_with_its_place() {
     }
 }
 
+proptest::proptest! {
+    #[test]
+    fn no_file_makes_the_reader_panic(text in "[a-z:. \\-\\[\\]{}\"'&*!|>%#\n]{0,60}") {
+        let path = PathBuf::from("test.yaml");
+        let file = File { path: &path, text: &text };
+        let _ = OPTIONS.resolve(Config::default(), Some(file), |_| None, &Flags::default());
+    }
+}
+
 #[test]
 fn the_documented_defaults_read_back_to_the_defaults() {
     let text = OPTIONS.document(&Config::default());

@@ -207,6 +207,8 @@ const UNITS: [(u64, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1000, "s"), (
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -226,6 +228,19 @@ mod tests {
     fn what_is_no_duration_is_refused() {
         for text in ["", "5", "s", "5 s", "-5s", "5x", "1.5s", "30s2m", "5s5s", "99999999999999999999h"] {
             assert_eq!(Duration::parse(text), None, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_shown_duration_reads_back(millis in 0..u64::from(u32::MAX)) {
+            let duration = Duration::from_millis(millis);
+            prop_assert_eq!(Duration::parse(&duration.show()), Some(duration));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,20}", numbers in "[0-9]{0,25}[hms]{0,3}") {
+            let _ = (Duration::parse(&text), Duration::parse(&numbers));
         }
     }
 
