@@ -6,3 +6,4 @@ pub mod netlink;
 pub mod netns;
 pub mod probe;
 pub mod redirect;
+pub mod telemetry;

@@ -1,0 +1,263 @@
+//! One connection's counters and record.
+
+use std::fmt;
+use std::time::{Instant, SystemTime};
+
+use daemon::logs::{AccessLog, Party, Record};
+use daemon::metrics::{ConnectionCounters, ConnectionLabels, ResponseFlag, ServiceLabels};
+
+use crate::telemetry::{End, Opening, Telemetry, reporter, security};
+
+/// What is told of one connection. Dropped, it closes the connection and leaves its record.
+#[derive(Debug)]
+pub struct Report {
+    /// Taken when the report ends.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    opening: Opening,
+    counters: ConnectionCounters,
+    access: AccessLog,
+    since: Instant,
+}
+
+impl Telemetry {
+    /// Counts a connection as opened.
+    pub fn open(&self, opening: Opening) -> Report {
+        let service = opening.service.as_ref().map(|service| ServiceLabels {
+            host: service.key.hostname.0.clone(),
+            name: service.name.clone(),
+            namespace: service.key.namespace.clone(),
+        });
+        let counters = self.counters.open(&ConnectionLabels {
+            reporter: reporter(opening.direction),
+            source: self.peers.of(&opening.source),
+            destination: self.peers.of(&opening.destination),
+            service: service.unwrap_or_default(),
+            security: security(opening.path),
+        });
+        let access = self.access.clone();
+        Report { open: Some(Open { opening, counters, access, since: Instant::now() }) }
+    }
+}
+
+impl Report {
+    /// Counts bytes from source to destination.
+    pub fn sent(&self, bytes: u64) {
+        self.counters().sent(bytes);
+    }
+
+    /// Counts bytes from destination to source.
+    pub fn received(&self, bytes: u64) {
+        self.counters().received(bytes);
+    }
+
+    /// Bytes so far: sent, received.
+    pub fn bytes(&self) -> (u64, u64) {
+        self.counters().bytes()
+    }
+
+    /// What was known of the connection when it was opened.
+    pub fn opening(&self) -> &Opening {
+        &self.open().opening
+    }
+
+    /// When it was opened.
+    pub fn since(&self) -> Instant {
+        self.open().since
+    }
+
+    /// The connection failed.
+    pub fn failed(mut self, flag: ResponseFlag, error: impl fmt::Display + Send + 'static) {
+        if let Some(open) = self.open.take() {
+            open.end(Some((flag, Box::new(error))));
+        }
+    }
+
+    fn counters(&self) -> &ConnectionCounters {
+        &self.open().counters
+    }
+
+    fn open(&self) -> &Open {
+        self.open.as_ref().expect("taken only by what consumes the report")
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            open.end(None);
+        }
+    }
+}
+
+impl Open {
+    fn end(self, failure: Option<(ResponseFlag, Box<dyn fmt::Display + Send>)>) {
+        let Self { opening, counters, access, since } = self;
+        let (bytes_sent, bytes_received) = counters.bytes();
+        let (flag, error) = failure.unzip();
+        match flag {
+            Some(flag) => counters.failed(flag),
+            None => drop(counters),
+        }
+        access.push(Record {
+            ended: SystemTime::now(),
+            duration: since.elapsed(),
+            direction: opening.direction,
+            path: opening.path,
+            source: party(&opening.source),
+            destination: party(&opening.destination),
+            hbone_addr: opening.hbone_addr,
+            service: opening.service.map(|service| service.key.hostname.0.clone()),
+            hostname: opening.hostname,
+            bytes_sent,
+            bytes_received,
+            policy: opening.policy,
+            error,
+        });
+    }
+}
+
+fn party(end: &End) -> Party {
+    let workload = end.workload.as_deref();
+    Party {
+        addr: end.addr,
+        workload: workload.map(|workload| workload.name.clone()),
+        namespace: workload.map(|workload| workload.profile.namespace.clone()),
+        identity: end.identity.as_ref().map(identity::SpiffeId::shared),
+        cluster: workload.map(|workload| workload.profile.cluster.0.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    use daemon::logs::{Direction, Format, Output, Path};
+    use daemon::metrics::Metrics;
+    use mesh::{Capture, ClusterId, Network, Profile, TunnelProtocol, Workload, WorkloadKind, WorkloadUid};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_leaves_one_record_and_its_counts() {
+        let (telemetry, metrics, output, lines) = telemetry();
+        let report = telemetry.open(opening());
+        report.sent(5);
+        report.received(7);
+        drop(report);
+        telemetry.flush();
+        assert!(output.flush(Duration::from_secs(10)));
+        let line = lines.try_recv().unwrap();
+        for part in [
+            "src.addr=10.0.0.1:40000 src.workload=\"cart-1\" src.namespace=\"shop\"",
+            "src.identity=\"spiffe://cluster.local/ns/shop/sa/cart\" src.cluster=\"Kubernetes\"",
+            "dst.addr=10.0.1.2:80 ",
+            "direction=\"outbound\" path=\"hbone\" bytes_sent=5 bytes_recv=7 ",
+        ] {
+            assert!(line.contains(part), "{part:?} in {line}");
+        }
+        assert_eq!(lines.try_recv().ok(), None);
+
+        let text = metrics.render();
+        let sent = text.lines().find(|line| line.starts_with("istio_tcp_sent_bytes_total{")).unwrap();
+        for part in [
+            "reporter=\"source\"",
+            "source_workload=\"cart\"",
+            "source_principal=\"spiffe://cluster.local/ns/shop/sa/cart\"",
+            "connection_security_policy=\"mutual_tls\"",
+            "} 5",
+        ] {
+            assert!(sent.contains(part), "{part:?} in {sent}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_logged_with_its_reason_and_counted_with_its_flag() {
+        let (telemetry, metrics, output, lines) = telemetry();
+        telemetry.open(opening()).failed(ResponseFlag::Deny, "denied by rule 0 of policy shop/wall");
+        telemetry.flush();
+        assert!(output.flush(Duration::from_secs(10)));
+        assert!(lines.try_recv().unwrap().contains("error=\"denied by rule 0 of policy shop/wall\""));
+        assert!(metrics.render().contains("response_flags=\"DENY\"} 1"));
+    }
+
+    /// Sends each write on.
+    struct Lines(Sender<String>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(String::from_utf8_lossy(bytes).into_owned()).unwrap();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn telemetry() -> (Telemetry, Metrics, Output, std::sync::mpsc::Receiver<String>) {
+        let (sender, lines) = channel();
+        let output = Output::to(Lines(sender), Format::Text).unwrap();
+        let metrics = Metrics::new("ztunnel", "1", 10).unwrap();
+        let telemetry = Telemetry::new(metrics.worker(), AccessLog::new(output.clone()));
+        (telemetry, metrics, output, lines)
+    }
+
+    fn opening() -> Opening {
+        Opening {
+            direction: Direction::Outbound,
+            path: Path::Hbone,
+            source: End {
+                addr: "10.0.0.1:40000".parse().unwrap(),
+                workload: Some(Arc::new(cart())),
+                identity: Some("spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap()),
+            },
+            destination: End::unknown("10.0.1.2:80".parse().unwrap()),
+            hbone_addr: Some("10.0.1.2:15008".parse().unwrap()),
+            service: None,
+            hostname: None,
+            policy: None,
+        }
+    }
+
+    fn cart() -> Workload {
+        let profile = Profile {
+            namespace: "shop".into(),
+            service_account: "cart".into(),
+            trust_domain: "cluster.local".parse().unwrap(),
+            network: Network::default(),
+            cluster: ClusterId("Kubernetes".into()),
+            kind: WorkloadKind::Deployment,
+            workload_name: "cart".into(),
+            canonical_name: "cart".into(),
+            canonical_revision: "latest".into(),
+            app: "".into(),
+            version: "".into(),
+            protocol: TunnelProtocol::Hbone,
+            host_network: false,
+            waypoint: None,
+            policies: Arc::default(),
+            network_policy_selected: false,
+        };
+        Workload {
+            uid: WorkloadUid("Kubernetes//Pod/shop/cart-1".into()),
+            pod_uid: None,
+            name: "cart-1".into(),
+            addresses: ["10.0.0.1".parse().unwrap()].into_iter().collect(),
+            hostname: None,
+            node: Arc::default(),
+            profile: Arc::new(profile),
+            capture: Capture::Enabled,
+            healthy: true,
+            terminating: false,
+            weight: 1,
+            services: Arc::default(),
+        }
+    }
+}
