@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// A bound listener.
@@ -61,12 +62,17 @@ impl Listener {
         Self::any(addr).await
     }
 
-    /// Listens on any address: for metrics and probes.
+    /// Listens on any address: for metrics and probes. `[::]` means all of the node's addresses, also where the
+    /// kernel has no IPv6.
     ///
     /// # Errors
     /// [`BindError`].
     pub async fn any(addr: SocketAddr) -> Result<Self, BindError> {
-        let bound = TcpListener::bind(addr).await;
+        let mut bound = TcpListener::bind(addr).await;
+        let no_ipv6 = |error: &io::Error| error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32);
+        if addr.is_ipv6() && addr.ip().is_unspecified() && bound.as_ref().is_err_and(no_ipv6) {
+            bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, addr.port())).await;
+        }
         bound.map(Self::Tcp).map_err(|source| BindError::Bind { on: addr.to_string(), source })
     }
 
