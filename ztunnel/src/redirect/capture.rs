@@ -110,7 +110,7 @@ impl Capture {
     pub fn repair(&mut self) -> Result<(), CaptureError> {
         let ruleset = match self.phase {
             CapturePhase::Capturing => rules::capture(self.marks, &self.options),
-            CapturePhase::Draining => rules::drain(self.marks, self.options.dns),
+            CapturePhase::Draining => rules::drain(self.marks),
         };
         self.digest = put_in_force(&self.netns, self.marks, &ruleset)?;
         Ok(())
@@ -161,7 +161,7 @@ impl Capture {
             Some(found) if found != self.digest => return Err(CaptureProblem::RulesChanged),
             Some(_) => {}
         }
-        let routing = Routing::open(&self.netns).and_then(|it| it.is_installed(self.marks.spoofed));
+        let routing = Routing::open(&self.netns).and_then(|it| it.is_installed(self.marks));
         if !routing.map_err(|error| CaptureProblem::Unknown(io::Error::other(error)))? {
             return Err(CaptureProblem::RoutingChanged);
         }
@@ -199,7 +199,7 @@ impl Capture {
 
 /// Routing first: once rules redirect, answers must find their way.
 fn put_in_force(netns: &PodNetns, marks: Marks, ruleset: &str) -> Result<RulesDigest, CaptureError> {
-    Routing::open(netns)?.install(marks.spoofed)?;
+    Routing::open(netns)?.install(marks)?;
     nft::apply(netns, ruleset)?;
     RulesDigest::take(netns).map_err(CaptureError::Digest)?.ok_or(CaptureError::Gone)
 }

@@ -8,12 +8,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{DNS_PORT, HBONE_PORT, INBOUND_PORT, Marks, OUTBOUND_PORT};
+use super::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
 use crate::netns::{PodNetns, in_netns};
 
 /// The listening sockets of one pod, all non-blocking.
 ///
-/// None of them is transparent: connections arrive by REDIRECT, so their local address is a local one.
+/// None of them is transparent: connections arrive by REDIRECT, so their local address is a local one. None is marked:
+/// what they send belongs to connections that the kernel knows, and no rule asks about those.
 #[derive(Debug)]
 pub struct PodListeners {
     /// Port 15001: what the pod opens.
@@ -63,8 +64,8 @@ impl PodListeners {
     ///
     /// # Errors
     /// When a port is taken, named in the error, or a socket cannot be made. None is left open then.
-    pub fn open(netns: &PodNetns, marks: Marks, dns: bool) -> Result<Self, ListenError> {
-        in_netns(netns, || Ok(Self::open_here(marks, dns))).map_err(ListenError::Enter)?
+    pub fn open(netns: &PodNetns, dns: bool) -> Result<Self, ListenError> {
+        in_netns(netns, || Ok(Self::open_here(dns))).map_err(ListenError::Enter)?
     }
 
     /// The listening TCP sockets and their ports.
@@ -74,12 +75,12 @@ impl PodListeners {
             .chain(self.dns.tcp.iter().map(|socket| (DNS_PORT, socket)))
     }
 
-    fn open_here(marks: Marks, dns: bool) -> Result<Self, ListenError> {
+    fn open_here(dns: bool) -> Result<Self, ListenError> {
         Ok(Self {
-            outbound: everywhere(OUTBOUND_PORT, marks)?,
-            inbound: everywhere(INBOUND_PORT, marks)?,
-            hbone: everywhere(HBONE_PORT, marks)?,
-            dns: match DnsListeners::open_here(marks) {
+            outbound: everywhere(OUTBOUND_PORT)?,
+            inbound: everywhere(INBOUND_PORT)?,
+            hbone: everywhere(HBONE_PORT)?,
+            dns: match DnsListeners::open_here() {
                 Err(ListenError::PortHeld { .. }) if !dns => DnsListeners::default(),
                 opened => opened?,
             },
@@ -88,8 +89,8 @@ impl PodListeners {
 }
 
 impl DnsListeners {
-    fn open_here(marks: Marks) -> Result<Self, ListenError> {
-        let on = |ip: SocketAddr, kind| match listen(ip, kind, marks) {
+    fn open_here() -> Result<Self, ListenError> {
+        let on = |ip: SocketAddr, kind| match listen(ip, kind) {
             Ok(socket) => Ok(Some(socket)),
             Err(error) if is_family_missing(&error) => Ok(None),
             Err(error) => Err(refused(DNS_PORT, error)),
@@ -105,23 +106,19 @@ impl DnsListeners {
 }
 
 /// One socket for both families, or for IPv4 where the kernel has no IPv6.
-fn everywhere(port: u16, marks: Marks) -> Result<Socket, ListenError> {
-    let both = listen((Ipv6Addr::UNSPECIFIED, port).into(), Type::STREAM, marks);
+fn everywhere(port: u16) -> Result<Socket, ListenError> {
+    let both = listen((Ipv6Addr::UNSPECIFIED, port).into(), Type::STREAM);
     let socket = match both {
-        Err(error) if is_family_missing(&error) => {
-            listen((Ipv4Addr::UNSPECIFIED, port).into(), Type::STREAM, marks)
-        }
+        Err(error) if is_family_missing(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), Type::STREAM),
         both => both,
     };
     socket.map_err(|error| refused(port, error))
 }
 
-fn listen(address: SocketAddr, kind: Type, marks: Marks) -> io::Result<Socket> {
+fn listen(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     let tcp = kind == Type::STREAM;
     let protocol = if tcp { Protocol::TCP } else { Protocol::UDP };
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
-    // Accepted sockets inherit it, and with it the exemption of what the daemon sends.
-    socket.set_mark(marks.socket)?;
     if address.is_ipv6() {
         // Loopback has a socket per family; elsewhere one serves both.
         socket.set_only_v6(!address.ip().is_unspecified())?;

@@ -5,6 +5,7 @@ use std::io;
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 
+use super::Marks;
 use crate::netlink::{Attributes, Exchange, NetlinkSocket, Request};
 use crate::netns::{PodNetns, in_netns};
 
@@ -34,6 +35,14 @@ pub enum Family {
     V6,
 }
 
+/// A routing rule of ours: packets of that mark are local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rule {
+    /// Only those of sockets that are bound to loopback.
+    loopback_only: bool,
+    mark: u32,
+}
+
 /// Policy routing of one namespace: rtnetlink made there.
 pub(super) struct Routing {
     netlink: NetlinkSocket,
@@ -48,20 +57,23 @@ impl Routing {
         Ok(Self { netlink, loopback: loopback.map_err(RoutingError::Loopback)?, families })
     }
 
-    /// Routes packets marked `mark` to loopback, and leaves no rule of ours for any other mark.
-    pub(super) fn install(&self, mark: u32) -> Result<(), RoutingError> {
+    /// Routes the pod's answers to loopback, and leaves no rule of ours for any other mark.
+    pub(super) fn install(&self, marks: Marks) -> Result<(), RoutingError> {
         for &family in self.families {
-            self.delete_rules(family, |found| found != mark)?;
+            let wanted = Rule::wanted(family, marks);
+            self.delete_rules(family, |found| !wanted.contains(&found))?;
             let route = route_request(libc::RTM_NEWROUTE, REPLACE, family, self.loopback);
             self.acknowledged(route).map_err(|error| match error.raw_os_error() {
                 Some(libc::ENETDOWN) => RoutingError::Loopback(error),
                 _ => RoutingError::Route(family, error),
             })?;
-            match self.acknowledged(rule_request(libc::RTM_NEWRULE, CREATE, family, mark)) {
-                Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
-                    return Err(RoutingError::Rule(family, error));
+            for rule in wanted {
+                match self.acknowledged(rule.request(libc::RTM_NEWRULE, CREATE, family)) {
+                    Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
+                        return Err(RoutingError::Rule(family, error));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
         }
         Ok(())
@@ -81,22 +93,23 @@ impl Routing {
         Ok(())
     }
 
-    /// Whether `install(mark)` is in force.
-    pub(super) fn is_installed(&self, mark: u32) -> Result<bool, RoutingError> {
+    /// Whether `install(marks)` is in force.
+    pub(super) fn is_installed(&self, marks: Marks) -> Result<bool, RoutingError> {
         for &family in self.families {
-            let rules = self.our_rules(family).map_err(|error| RoutingError::Rule(family, error))?;
+            let mut rules = self.our_rules(family).map_err(|error| RoutingError::Rule(family, error))?;
             let route = self.has_route(family).map_err(|error| RoutingError::Route(family, error))?;
-            if rules != [mark] || !route {
+            rules.sort();
+            if rules != Rule::wanted(family, marks) || !route {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    fn delete_rules(&self, family: Family, which: impl Fn(u32) -> bool) -> Result<(), RoutingError> {
+    fn delete_rules(&self, family: Family, which: impl Fn(Rule) -> bool) -> Result<(), RoutingError> {
         let refused = |error| RoutingError::Rule(family, error);
-        for mark in self.our_rules(family).map_err(refused)?.into_iter().filter(|&mark| which(mark)) {
-            self.acknowledged(rule_request(libc::RTM_DELRULE, 0, family, mark)).map_err(refused)?;
+        for rule in self.our_rules(family).map_err(refused)?.into_iter().filter(|&rule| which(rule)) {
+            self.acknowledged(rule.request(libc::RTM_DELRULE, 0, family)).map_err(refused)?;
         }
         Ok(())
     }
@@ -105,20 +118,20 @@ impl Routing {
         self.netlink.ask(request, Exchange::Acknowledge, |_| ())
     }
 
-    /// The marks that our rules of that family route.
-    fn our_rules(&self, family: Family) -> io::Result<Vec<u32>> {
-        let mut marks = Vec::new();
+    /// Our rules of that family.
+    fn our_rules(&self, family: Family) -> io::Result<Vec<Rule>> {
+        let mut rules = Vec::new();
         let header = [family.number(), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let request = Request::new(libc::RTM_GETRULE, libc::NLM_F_DUMP).header(&header);
         self.netlink.ask(request, Exchange::Dump, |message| {
             let Some(attributes) = message.payload.get(RULE_HEADER..).map(Attributes::new) else { return };
             let ours = attributes.clone().find(FRA_PROTOCOL) == Some(&[PROTOCOL])
                 && u32_of(attributes.clone().find(FRA_TABLE)) == Some(TABLE.into());
-            if ours {
-                marks.extend(u32_of(attributes.find(FRA_FWMARK)));
+            if let (true, Some(mark)) = (ours, u32_of(attributes.clone().find(FRA_FWMARK))) {
+                rules.push(Rule { loopback_only: attributes.find(FRA_OIFNAME).is_some(), mark });
             }
         })?;
-        Ok(marks)
+        Ok(rules)
     }
 
     fn has_route(&self, family: Family) -> io::Result<bool> {
@@ -144,15 +157,29 @@ impl Family {
     }
 }
 
-fn rule_request(kind: u16, flags: libc::c_int, family: Family, mark: u32) -> Request {
-    let header = [family.number(), 0, 0, 0, TABLE, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
-    Request::new(kind, flags | libc::NLM_F_ACK)
-        .header(&header)
-        .attribute(FRA_PRIORITY, &PRIORITY.to_ne_bytes())
-        .attribute(FRA_FWMARK, &mark.to_ne_bytes())
-        .attribute(FRA_FWMASK, &u32::MAX.to_ne_bytes())
-        .attribute(FRA_TABLE, &u32::from(TABLE).to_ne_bytes())
-        .attribute(FRA_PROTOCOL, &[PROTOCOL])
+impl Rule {
+    /// The rules of a captured pod, sorted.
+    fn wanted(family: Family, marks: Marks) -> Vec<Self> {
+        let answers = Self { loopback_only: false, mark: marks.spoofed };
+        let to_the_pod = Self { loopback_only: true, mark: marks.socket };
+        match family {
+            // IPv4 finds the pod's own addresses on loopback by itself.
+            Family::V4 => vec![answers],
+            Family::V6 => vec![answers, to_the_pod],
+        }
+    }
+
+    fn request(self, kind: u16, flags: libc::c_int, family: Family) -> Request {
+        let header = [family.number(), 0, 0, 0, TABLE, 0, 0, FR_ACT_TO_TBL, 0, 0, 0, 0];
+        let request = Request::new(kind, flags | libc::NLM_F_ACK)
+            .header(&header)
+            .attribute(FRA_PRIORITY, &PRIORITY.to_ne_bytes())
+            .attribute(FRA_FWMARK, &self.mark.to_ne_bytes())
+            .attribute(FRA_FWMASK, &u32::MAX.to_ne_bytes())
+            .attribute(FRA_TABLE, &u32::from(TABLE).to_ne_bytes())
+            .attribute(FRA_PROTOCOL, &[PROTOCOL]);
+        if self.loopback_only { request.attribute(FRA_OIFNAME, b"lo\0") } else { request }
+    }
 }
 
 fn route_request(kind: u16, flags: libc::c_int, family: Family, loopback: u32) -> Request {
@@ -201,4 +228,5 @@ const FRA_PRIORITY: u16 = 6;
 const FRA_FWMARK: u16 = 10;
 const FRA_TABLE: u16 = 15;
 const FRA_FWMASK: u16 = 16;
+const FRA_OIFNAME: u16 = 17;
 const FRA_PROTOCOL: u16 = 21;

@@ -13,7 +13,7 @@ pub(super) const TABLE: &str = "ambient_mesh";
 pub(super) fn capture(marks: Marks, options: &CaptureOptions) -> String {
     let mut body = String::new();
     sets(&mut body, &options.exclusions);
-    kept_alive(&mut body, marks, options.dns);
+    kept_alive(&mut body, marks);
     chain(&mut body, "nat_prerouting", "type nat hook prerouting priority -100", &inbound(marks, options));
     chain(&mut body, "nat_output", "type nat hook output priority -100", &outbound(marks, options));
     replace_table(&body)
@@ -22,9 +22,9 @@ pub(super) fn capture(marks: Marks, options: &CaptureOptions) -> String {
 /// The transaction that redirects nothing new, and keeps what is proxied already working.
 ///
 /// The NAT chains stay although they are empty: without any, the kernel stops translating live connections as well.
-pub(super) fn drain(marks: Marks, dns: bool) -> String {
+pub(super) fn drain(marks: Marks) -> String {
     let mut body = String::new();
-    kept_alive(&mut body, marks, dns);
+    kept_alive(&mut body, marks);
     chain(&mut body, "nat_prerouting", "type nat hook prerouting priority -100", &[]);
     chain(&mut body, "nat_output", "type nat hook output priority -100", &[]);
     replace_table(&body)
@@ -36,15 +36,13 @@ pub(super) fn removal() -> String {
 }
 
 /// What proxied connections need as long as they live.
-fn kept_alive(body: &mut String, marks: Marks, dns: bool) {
+fn kept_alive(body: &mut String, marks: Marks) {
     let Marks { socket, spoofed, .. } = marks;
-    if dns {
-        // The daemon's own queries may meet the 4-tuple of a redirected one: a zone of their own keeps them apart.
-        let ours = [format!("meta mark {socket:#010x} udp dport 53 ct zone set 1")];
-        let answers = [format!("meta mark != {socket:#010x} udp sport 53 ct zone set 1")];
-        chain(body, "raw_prerouting", "type filter hook prerouting priority -300", &answers);
-        chain(body, "raw_output", "type filter hook output priority -300", &ours);
-    }
+    // The daemon's connections may have the very addresses and ports of one that is redirected: the client's, towards
+    // the pod, or the pod's, towards a name server. A zone for what it sends keeps the two entries apart; answers are
+    // told apart by what they answer to.
+    let own = [format!("meta mark {socket:#010x} ct original zone set 1")];
+    chain(body, "raw_output", "type filter hook output priority -300", &own);
     // The daemon reaches the pod over loopback, under the client's address; the answers must find the way back.
     let opened = [format!(
         "meta l4proto tcp meta mark {socket:#010x} ct direction original ct mark set {spoofed:#010x}"
@@ -224,6 +222,6 @@ mod tests {
 
     #[test]
     fn a_draining_ruleset_keeps_empty_nat_chains() {
-        assert_eq!(drain(MARKS, true), include_str!("golden/drain.nft"));
+        assert_eq!(drain(MARKS), include_str!("golden/drain.nft"));
     }
 }

@@ -1,6 +1,8 @@
 //! Which connections are redirected, and where the daemon's own go.
 
+use std::io::Read;
 use std::net::{TcpStream, UdpSocket};
+use std::time::Instant;
 
 use ztunnel::netns::in_netns;
 use ztunnel::redirect::{CaptureOptions, DnsOrigins, canonical, original_destination};
@@ -65,6 +67,57 @@ fn the_daemon_reaches_the_pod_under_the_clients_address() {
             let (mut far, seen) = app.accept().unwrap();
             assert_eq!(seen.ip(), client);
             assert_talk(&mut near, &mut far);
+        }
+    }
+}
+
+#[test]
+fn the_daemon_may_use_the_clients_own_port() {
+    for stack in STACKS {
+        let lab = Lab::new(stack);
+        let captured = lab.capture();
+        for pod in lab.pod_ips() {
+            let (app, address) = listen(&lab.pod, pod);
+            let mut client = dial(&lab.peer, address).unwrap();
+            let mut accepted = accept(&captured.listeners.inbound).0;
+            let socket = captured.sockets.tcp(pod, Some(client.local_addr().unwrap())).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            socket.connect_timeout(&address.into(), PATIENCE).unwrap();
+            let mut near = TcpStream::from(socket);
+            let (mut far, seen) = app.accept().unwrap();
+            assert_eq!(seen, client.local_addr().unwrap());
+            assert_talk(&mut near, &mut far);
+            assert_talk(&mut client, &mut accepted);
+        }
+    }
+}
+
+#[test]
+fn ports_of_ended_connections_are_soon_used_again() {
+    for stack in [Stack::V4, Stack::V6] {
+        let lab = Lab::new(stack);
+        lab.in_pod("sysctl -qw net.ipv4.ip_local_port_range='40000 40003'");
+        let captured = lab.capture();
+        let (client, pod) = (lab.peer_ips()[0], lab.pod_ips()[0]);
+        let (app, address) = listen(&lab.pod, pod);
+        let deadline = Instant::now() + PATIENCE;
+        let mut served = 0;
+        while served < 8 {
+            let socket = captured.sockets.tcp(pod, Some((client, 0).into())).unwrap();
+            socket.set_nonblocking(false).unwrap();
+            match socket.connect_timeout(&address.into(), PATIENCE) {
+                Ok(()) => {
+                    let mut far = app.accept().unwrap().0;
+                    // Who closes first keeps the port.
+                    drop(socket);
+                    assert_eq!(far.read(&mut [0]).unwrap(), 0);
+                    served += 1;
+                }
+                Err(error) => {
+                    assert!(Instant::now() < deadline, "{served} served: {error}");
+                    std::thread::yield_now();
+                }
+            }
         }
     }
 }

@@ -110,7 +110,7 @@ fn a_port_that_the_pod_holds_is_named() {
     for (port, address) in [(15001, "0.0.0.0"), (15006, "::"), (15008, "10.77.0.2"), (15053, "127.0.0.1")] {
         let lab = Lab::new(Stack::Dual);
         let _held = in_netns(&lab.pod, || TcpListener::bind((address, port))).unwrap();
-        let refused = PodListeners::open(&lab.pod, Marks::random().unwrap(), true).unwrap_err();
+        let refused = PodListeners::open(&lab.pod, true).unwrap_err();
         assert!(matches!(refused, ListenError::PortHeld { port: named } if named == port), "{refused}");
     }
 }
