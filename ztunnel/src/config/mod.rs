@@ -65,6 +65,8 @@ pub struct StateConfig {
     pub folder: PathBuf,
     /// Unix socket at which pods are enrolled.
     pub enrol_socket: PathBuf,
+    /// Where the container runtime mounts network namespaces.
+    pub netns: PathBuf,
 }
 
 /// Names of the mesh.
@@ -197,6 +199,7 @@ impl Default for Config {
             state: StateConfig {
                 folder: "/run/ambient".into(),
                 enrol_socket: "/run/ambient/enrol.sock".into(),
+                netns: "/run/netns".into(),
             },
             mesh: MeshConfig::default(),
             ca: CaConfig {

@@ -3,6 +3,7 @@
 //! One thread does all the work that enters namespaces or starts nft, so that no worker ever waits for it:
 //! [`start`] it with the proxy's [`CaptureEvents`], steer it by the [`EnrolHandle`].
 
+mod cli;
 pub mod client;
 mod enrolled;
 mod events;
@@ -17,6 +18,7 @@ mod server;
 mod state;
 mod thread;
 
+pub use cli::{EnrolArgs, EnrolCliError};
 pub use enrolled::EnrolError;
 pub use events::{CaptureEvents, CapturedPod, DesiredPod};
 pub use lease::{Lease, LeaseSource};

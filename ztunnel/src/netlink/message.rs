@@ -201,4 +201,14 @@ mod tests {
         assert_eq!(Attributes::new(&[0; 64]).count(), 0);
         assert_eq!(Messages::new(&[0; 64]).count(), 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_parse_to_an_end(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..512)) {
+            assert!(Attributes::new(&bytes).count() <= bytes.len() / ATTRIBUTE);
+            for message in Messages::new(&bytes).flatten() {
+                assert!(message.payload.len() + HEADER <= bytes.len());
+            }
+        }
+    }
 }

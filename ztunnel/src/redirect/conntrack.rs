@@ -138,4 +138,11 @@ mod tests {
             assert_eq!(original_of(&bytes[16..end]), None);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_answer_is_survived(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..256)) {
+            let _whatever = original_of(&bytes);
+        }
+    }
 }

@@ -118,6 +118,19 @@ impl Lab {
         sh(&format!("ip netns exec {} {command}", self.names[1]))
     }
 
+    /// A machine inside the pod, at 10.79.0.2 behind the pod's interface k6t0.
+    pub(crate) fn behind_the_pod(&self) -> PodNetns {
+        let [pod, _, machine] = &self.names;
+        ip(&format!("netns add {machine}"));
+        ip(&format!("-n {machine} link add eth0 type veth peer name k6t0 netns {pod}"));
+        ip(&format!("-n {machine} addr add 10.79.0.2/24 dev eth0"));
+        ip(&format!("-n {pod} addr add 10.79.0.1/24 dev k6t0"));
+        ip(&format!("-n {pod} link set k6t0 up"));
+        ip(&format!("-n {machine} link set eth0 up"));
+        ip(&format!("-n {machine} route add default via 10.79.0.1"));
+        PodNetns::open(&netns_path(machine)).unwrap()
+    }
+
     /// A client at 10.78.0.2 that reaches the pod through the peer, at 10.78.0.1.
     pub(crate) fn behind_the_peer(&self) -> PodNetns {
         let [_, peer, client] = &self.names;

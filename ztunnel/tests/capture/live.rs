@@ -1,5 +1,6 @@
 //! Connections that are open while capture comes and goes.
 
+use std::io::Read;
 use std::net::TcpStream;
 
 use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen};
@@ -65,3 +66,42 @@ fn draining_keeps_proxied_connections_and_redirects_no_new_one() {
         assert_all_talk(&mut connections(&lab));
     }
 }
+
+#[test]
+fn rules_may_be_replaced_under_traffic() {
+    let lab = Lab::new(Stack::Dual);
+    let mut captured = lab.capture();
+    let mut streams = Vec::new();
+    for ip in lab.peer_ips() {
+        let near = dial(&lab.pod, (ip, 4321).into()).unwrap();
+        streams.push(std::thread::spawn(stream(near, accept(&captured.listeners.outbound).0)));
+    }
+    for ip in lab.pod_ips() {
+        let near = dial(&lab.peer, (ip, 4321).into()).unwrap();
+        streams.push(std::thread::spawn(stream(near, accept(&captured.listeners.inbound).0)));
+    }
+    let mut swaps = 0;
+    while streams.iter().any(|it| !it.is_finished()) {
+        captured.capture.drain().unwrap();
+        captured.capture.resume().unwrap();
+        swaps += 1;
+    }
+    assert!(swaps > 1, "nothing was replaced under traffic");
+    for stream in streams {
+        assert_eq!(stream.join().unwrap(), STREAMED);
+    }
+}
+
+/// Sends many bytes one way and counts those that arrive.
+fn stream(mut from: TcpStream, mut to: TcpStream) -> impl FnOnce() -> u64 {
+    move || {
+        let sender = std::thread::spawn(move || {
+            std::io::copy(&mut std::io::repeat(7).take(STREAMED), &mut from).unwrap();
+        });
+        let arrived = std::io::copy(&mut to, &mut std::io::sink()).unwrap();
+        sender.join().unwrap();
+        arrived
+    }
+}
+
+const STREAMED: u64 = 256 << 20;

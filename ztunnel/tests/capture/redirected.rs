@@ -163,6 +163,19 @@ fn bypassing_inbound_capture_leaves_inbound_alone() {
 }
 
 #[test]
+fn connections_of_a_virtual_machine_are_the_pods_outbound_ones() {
+    let lab = Lab::new(Stack::V4);
+    let machine = lab.behind_the_pod();
+    let interface = "k6t0".to_owned().try_into().unwrap();
+    let options = CaptureOptions { virtual_interfaces: vec![interface], ..CaptureOptions::default() };
+    let captured = lab.capture_with(options);
+    let mut near = dial(&machine, "10.1.2.3:80".parse().unwrap()).unwrap();
+    let (mut far, _) = accept(&captured.listeners.outbound);
+    assert_eq!(original_destination(&far).unwrap(), "10.1.2.3:80".parse().unwrap());
+    assert_talk(&mut near, &mut far);
+}
+
+#[test]
 fn excluded_ports_and_ranges_stay_direct() {
     let lab = Lab::new(Stack::Dual);
     let servers: Vec<_> = lab.peer_ips().into_iter().map(|ip| listen(&lab.peer, ip)).collect();

@@ -63,6 +63,15 @@ pub(super) const STATE: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.state.enrol_socket, text),
         show: |config| config.state.enrol_socket.show(),
     },
+    Opt {
+        key: "state.netns",
+        env: "ZTUNNEL_NETNS",
+        value: "PATH",
+        help: "Folder where the container runtime mounts the pods' network namespaces: pods that \
+               nobody handed over are found there by their addresses.",
+        set: |config, text| set(&mut config.state.netns, text),
+        show: |config| config.state.netns.show(),
+    },
 ];
 
 pub(super) const MESH: &[Opt<Config>] = &[
