@@ -1,6 +1,5 @@
 //! One pod that is enrolled: its capture, its sockets, and how they fare.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,55 +8,17 @@ use std::time::{Duration, Instant};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockProtocol;
 
+use super::error::EnrolError;
 use super::lease::Commands;
 use super::state::{self, Record, StateFolder};
-use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus, StateError};
+use super::upkeep::CHECK_PERIOD;
+use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
 use crate::netlink::NetlinkSocket;
 use crate::netns::{PodNetns, in_netns, ip_of};
 use crate::redirect::{
-    Capture, CaptureError, CaptureOptions, CapturePhase, CaptureProblem, DnsOrigins, ListenError, Marks,
+    Capture, CaptureOptions, CapturePhase, DnsOrigins, ListenError, Marks,
     PodListeners, PodSockets, SocketTuning,
 };
-
-/// Why a pod is not enrolled, or not released.
-#[derive(Debug, thiserror::Error)]
-pub enum EnrolError {
-    /// The namespace is some other pod's.
-    #[error("namespace holds none of the pod's addresses")]
-    AddressMissing,
-    /// Rules or routes.
-    #[error(transparent)]
-    Capture(#[from] CaptureError),
-    /// Installed, and yet not in force.
-    #[error(transparent)]
-    Ineffective(#[from] CaptureProblem),
-    /// Listeners.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The namespace could not be opened.
-    #[error("namespace {} cannot be opened", path.display())]
-    Netns {
-        /// Where it should be.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// No namespace holds the pod's addresses.
-    #[error("no namespace with the pod's addresses is mounted")]
-    NetnsUnknown,
-    /// Another pod is enrolled with that namespace.
-    #[error("namespace is that of pod {0}, which is enrolled")]
-    NetnsTaken(super::PodUid),
-    /// Sockets for netlink.
-    #[error("netlink cannot be used in the pod's namespace")]
-    Netlink(#[source] io::Error),
-    /// The state folder.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// Not enrolled.
-    #[error("pod {0} is not enrolled")]
-    Unknown(super::PodUid),
-}
 
 /// What enrolling a pod takes, the same for all.
 #[derive(Debug)]
@@ -73,21 +34,21 @@ pub(super) struct Means {
 /// An enrolled pod. Dropping it closes its sockets and leaves its rules.
 #[derive(Debug)]
 pub(super) struct Enrolled {
-    pod: Arc<Pod>,
-    capture: Capture,
-    listeners: Arc<PodListeners>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) capture: Capture,
+    pub(super) listeners: Arc<PodListeners>,
     sockets: PodSockets,
     dns_origins: Arc<DnsOrigins>,
     /// Becomes readable when anything about nftables changes in the namespace.
     pub(super) announcements: NetlinkSocket,
     /// Kept while capture is on, and for a moment longer.
-    lease: Option<Lease>,
+    pub(super) lease: Option<Lease>,
     leases: LeaseSource,
     enrolment: u64,
-    problem: Option<String>,
-    repairs: u32,
+    pub(super) problem: Option<String>,
+    pub(super) repairs: u32,
     /// When the rules are to be looked at again.
-    check_at: Instant,
+    pub(super) check_at: Instant,
     /// Until then a redirected connection may still be on its way to a listener.
     settled_at: Option<Instant>,
 }
@@ -245,51 +206,6 @@ impl Enrolled {
         self.is_draining() && self.lease.is_none() && self.leases.take().is_none()
     }
 
-    /// Looks whether capture is as it should be if that is due, and puts it right. True when anything changed.
-    pub(super) fn check(&mut self, means: &Means, now: Instant) -> bool {
-        if now < self.check_at {
-            return false;
-        }
-        self.announcements.discard();
-        self.check_at = now + CHECK_PERIOD;
-        let Err(problem) = self.capture.verify(&self.listeners) else {
-            return self.problem.take().is_some();
-        };
-        tracing::warn!(pod = %self.pod.uid, name = self.pod.name, %problem, "capture is not as installed");
-        // Somebody who keeps changing the rules must not keep this thread busy.
-        self.check_at = now + REPAIR_PAUSE;
-        self.problem = match self.repair(means) {
-            Ok(()) => None,
-            Err(error) => Some(super::chain_of(&error)),
-        };
-        true
-    }
-
-    /// Looks at once, and puts right what is wrong.
-    pub(super) fn check_now(&mut self, means: &Means) -> Result<(), EnrolError> {
-        if self.capture.verify(&self.listeners).is_err() {
-            self.repair(means)?;
-        }
-        self.problem = None;
-        Ok(())
-    }
-
-    /// Something was announced: look soon.
-    pub(super) fn check_soon(&mut self, now: Instant) {
-        self.announcements.discard();
-        self.check_at = self.check_at.min(now + ANNOUNCEMENT_PAUSE);
-    }
-
-    /// Whether an announcement would bring the next look forward.
-    pub(super) fn awaits_announcement(&self, now: Instant) -> bool {
-        self.check_at > now + ANNOUNCEMENT_PAUSE
-    }
-
-    /// Whether something is to be done within moments.
-    pub(super) fn is_restless(&self, now: Instant) -> bool {
-        (self.is_draining() && self.lease.is_some()) || !self.awaits_announcement(now)
-    }
-
     /// Whether the pod's namespace is still mounted where it was.
     pub(super) fn is_alive(&self) -> bool {
         self.capture.netns().is_mounted()
@@ -321,15 +237,7 @@ impl Enrolled {
         PodStatus { pod, phase, problem: self.problem.clone(), repairs: self.repairs }
     }
 
-    fn repair(&mut self, means: &Means) -> Result<(), EnrolError> {
-        self.repairs += 1;
-        self.capture.repair()?;
-        self.announcements.discard();
-        self.remember(means)?;
-        Ok(self.capture.verify(&self.listeners)?)
-    }
-
-    fn remember(&self, means: &Means) -> Result<(), EnrolError> {
+    pub(super) fn remember(&self, means: &Means) -> Result<(), EnrolError> {
         Ok(means.state.write(&record(
             &self.pod,
             self.capture.netns(),
@@ -371,11 +279,5 @@ fn check_addresses(netns: &PodNetns, addresses: &[IpAddr]) -> Result<(), EnrolEr
 
 /// `NFNLGRP_NFTABLES` as a bit.
 const NFTABLES_GROUP: u32 = 1 << 6;
-/// How often a pod's rules are looked at when nothing was announced. A look takes a quarter of a millisecond.
-const CHECK_PERIOD: Duration = Duration::from_secs(10);
-/// How long after an announcement a pod's rules are looked at: a transaction announces each of its rules.
-const ANNOUNCEMENT_PAUSE: Duration = Duration::from_millis(100);
-/// Shortest time between two repairs of one pod. A repair takes some 20 ms.
-const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 /// How long after the last redirection a connection may still be on its way to a listener: one retransmitted SYN.
 const SETTLE: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::enrolled::{EnrolError, Enrolled};
+use super::enrolled::Enrolled;
+use super::error::EnrolError;
 use super::registry::Registry;
 use super::state::Record;
 use super::{DesiredPod, PodUid, StateError, chain_of};

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::enrolled::{EnrolError, Enrolled, Means};
+use super::enrolled::{Enrolled, Means};
+use super::error::EnrolError;
 use super::lease::Command;
 use super::state::Record;
 use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid, chain_of};

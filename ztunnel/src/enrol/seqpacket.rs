@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,11 +16,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::fdpass;
 use super::protocol::{MAX_PACKET, Packet, VERSION};
 
-/// A listening socket at a path. The path goes when it is dropped.
+/// A listening socket at a path. The path goes when it is dropped, unless the next process has put its own there.
 #[derive(Debug)]
 pub(super) struct PacketListener {
     socket: Socket,
     path: PathBuf,
+    inode: u64,
 }
 
 /// One end of a conversation.
@@ -63,7 +65,8 @@ impl PacketListener {
         fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
         socket.bind(&SockAddr::unix(path)?)?;
         socket.listen(BACKLOG)?;
-        Ok(Self { socket, path: path.to_owned() })
+        let inode = fs::metadata(path)?.ino();
+        Ok(Self { socket, path: path.to_owned(), inode })
     }
 
     /// The next caller, if one waits.
@@ -129,7 +132,9 @@ impl AsFd for PacketStream {
 
 impl Drop for PacketListener {
     fn drop(&mut self) {
-        let _already_gone = fs::remove_file(&self.path);
+        if fs::metadata(&self.path).is_ok_and(|it| it.ino() == self.inode) {
+            let _already_gone = fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -139,3 +144,21 @@ const BACKLOG: i32 = 64;
 const SERVER_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a caller waits for an answer: behind a hundred others that start with it, an enrolment takes seconds.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_successor_keeps_its_socket_when_the_predecessor_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("enrol.sock");
+        let old = PacketListener::bind(&path).unwrap();
+        let new = PacketListener::bind(&path).unwrap();
+        drop(old);
+        let caller = PacketStream::connect(&path).unwrap();
+        assert!(new.accept().unwrap().unwrap().is_root().unwrap());
+        drop((caller, new));
+        assert!(!path.exists());
+    }
+}

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::chain_of;
-use super::enrolled::EnrolError;
+use super::error::EnrolError;
 use super::protocol::{Answer, PODS_A_PACKET, Refusal, RefusalReason, Request};
 use super::registry::Registry;
 use super::seqpacket::{PacketError, PacketListener, PacketStream};

@@ -3,132 +3,13 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
-use tempfile::TempDir;
-use ztunnel::enrol::{
-    AddPod, CaptureEvents, CapturedPod, DesiredPod, EnrolConfig, EnrolHandle, Pod, PodPhase, PodStatus,
-    PodUid, RefusalReason, client, start,
-};
+use ztunnel::enrol::{AddPod, Pod, PodPhase, PodUid, RefusalReason, client};
 use ztunnel::netns::in_netns;
 use ztunnel::redirect::CaptureOptions;
 
-use crate::lab::{Lab, PATIENCE, Stack, accept, assert_talk, dial, listen};
-
-/// A daemon's enrolment with its files in a folder of its own.
-struct Daemon {
-    folder: TempDir,
-    events: Receiver<Event>,
-    handle: Option<EnrolHandle>,
-}
-
-#[derive(Debug)]
-enum Event {
-    Captured(Box<CapturedPod>),
-    Draining(PodUid),
-    Gone(PodUid),
-    Report(Vec<PodStatus>),
-}
-
-struct Recorder(Sender<Event>);
-
-impl CaptureEvents for Recorder {
-    fn captured(&mut self, pod: CapturedPod) {
-        self.note(Event::Captured(Box::new(pod)));
-    }
-
-    fn draining(&mut self, uid: &PodUid) {
-        self.note(Event::Draining(uid.clone()));
-    }
-
-    fn gone(&mut self, uid: &PodUid) {
-        self.note(Event::Gone(uid.clone()));
-    }
-
-    fn report(&mut self, pods: &[PodStatus]) {
-        self.note(Event::Report(pods.to_vec()));
-    }
-}
-
-impl Recorder {
-    fn note(&self, event: Event) {
-        let _test_is_over = self.0.send(event);
-    }
-}
-
-impl Daemon {
-    /// A daemon that finds the pod's namespace in its folder.
-    fn new(lab: &Lab) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("netns")).unwrap();
-        std::os::unix::fs::symlink(lab.pod_path(), folder.path().join("netns/pod")).unwrap();
-        let mut this = Self { folder, events: channel().1, handle: None };
-        this.start();
-        this
-    }
-
-    fn start(&mut self) {
-        let path = |name: &str| self.folder.path().join(name);
-        let (sender, events) = channel();
-        let config = EnrolConfig {
-            socket: path("enrol.sock"),
-            state: path("state"),
-            netns: path("netns"),
-            ..EnrolConfig::default()
-        };
-        self.events = events;
-        self.handle = Some(start(config, Recorder(sender)).unwrap());
-    }
-
-    /// Ends without tidying up, as a killed process does.
-    fn stop(&mut self) {
-        self.handle = None;
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.path().join("enrol.sock")
-    }
-
-    fn records(&self) -> usize {
-        std::fs::read_dir(self.folder.path().join("state")).unwrap().count()
-    }
-
-    fn desire(&self, pod: Pod, enrolled: bool, options: CaptureOptions) {
-        self.handle.as_ref().unwrap().desire(vec![DesiredPod { pod, enrolled, options }]);
-    }
-
-    /// The next event that `wanted` knows.
-    fn await_event<T>(&self, mut wanted: impl FnMut(Event) -> Option<T>) -> T {
-        loop {
-            let event = self.events.recv_timeout(PATIENCE).unwrap();
-            if let Some(found) = wanted(event) {
-                return found;
-            }
-        }
-    }
-
-    fn await_captured(&self) -> CapturedPod {
-        self.await_event(|event| match event {
-            Event::Captured(pod) => Some(*pod),
-            _ => None,
-        })
-    }
-
-    fn await_gone(&self) -> PodUid {
-        self.await_event(|event| match event {
-            Event::Gone(uid) => Some(uid),
-            _ => None,
-        })
-    }
-
-    fn await_status(&self, wanted: impl Fn(&PodStatus) -> bool) -> PodStatus {
-        self.await_event(|event| match event {
-            Event::Report(pods) => pods.into_iter().find(|it| wanted(it)),
-            _ => None,
-        })
-    }
-}
+use crate::daemon::{Daemon, Event};
+use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen};
 
 fn uid(text: &str) -> PodUid {
     text.to_owned().try_into().unwrap()

@@ -1,5 +1,6 @@
 //! Capture of pods, in real network namespaces with real rules and sockets. Needs root, nft and ip.
 
+mod daemon;
 mod enrolment;
 mod guard;
 mod lab;
