@@ -16,8 +16,8 @@ use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
 use crate::netlink::NetlinkSocket;
 use crate::netns::{PodNetns, in_netns, ip_of};
 use crate::redirect::{
-    Capture, CaptureOptions, CapturePhase, DnsOrigins, ListenError, Marks,
-    PodListeners, PodSockets, SocketTuning,
+    Capture, CaptureOptions, CapturePhase, DnsOrigins, ListenError, Marks, PodListeners, PodSockets,
+    SocketTuning,
 };
 
 /// What enrolling a pod takes, the same for all.

@@ -21,6 +21,9 @@ pub enum EnrolError {
     /// Listeners.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Sockets for netlink.
+    #[error("netlink cannot be used in the pod's namespace")]
+    Netlink(#[source] io::Error),
     /// The namespace could not be opened.
     #[error("namespace {} cannot be opened", path.display())]
     Netns {
@@ -29,15 +32,12 @@ pub enum EnrolError {
         /// Why not.
         source: io::Error,
     },
-    /// No namespace holds the pod's addresses.
-    #[error("no namespace with the pod's addresses is mounted")]
-    NetnsUnknown,
     /// Another pod is enrolled with that namespace.
     #[error("namespace is that of pod {0}, which is enrolled")]
     NetnsTaken(PodUid),
-    /// Sockets for netlink.
-    #[error("netlink cannot be used in the pod's namespace")]
-    Netlink(#[source] io::Error),
+    /// No namespace holds the pod's addresses.
+    #[error("no namespace with the pod's addresses is mounted")]
+    NetnsUnknown,
     /// The state folder.
     #[error(transparent)]
     State(#[from] StateError),

@@ -2,7 +2,9 @@
 
 use std::io;
 
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::libc;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::SockProtocol;
 
 use super::Marks;
@@ -63,10 +65,7 @@ impl Routing {
             let wanted = Rule::wanted(family, marks);
             self.delete_rules(family, |found| !wanted.contains(&found))?;
             let route = route_request(libc::RTM_NEWROUTE, REPLACE, family, self.loopback);
-            self.acknowledged(route).map_err(|error| match error.raw_os_error() {
-                Some(libc::ENETDOWN) => RoutingError::Loopback(error),
-                _ => RoutingError::Route(family, error),
-            })?;
+            self.acknowledged(route).map_err(|error| RoutingError::Route(family, error))?;
             for rule in wanted {
                 match self.acknowledged(rule.request(libc::RTM_NEWRULE, CREATE, family)) {
                     Err(error) if error.raw_os_error() != Some(libc::EEXIST) => {
@@ -190,9 +189,10 @@ fn route_request(kind: u16, flags: libc::c_int, family: Family, loopback: u32) -
         .attribute(libc::RTA_OIF, &loopback.to_ne_bytes())
 }
 
-/// Index of the loopback interface of the current namespace.
+/// Index of the loopback interface of the current namespace, which must be up: redirection leads there.
 fn loopback() -> io::Result<u32> {
-    Ok(nix::net::if_::if_nametoindex("lo")?)
+    let is_up = |it: InterfaceAddress| it.interface_name == "lo" && it.flags.contains(InterfaceFlags::IFF_UP);
+    if getifaddrs()?.any(is_up) { Ok(if_nametoindex("lo")?) } else { Err(io::ErrorKind::NetworkDown.into()) }
 }
 
 /// The families that loopback of the current namespace speaks.

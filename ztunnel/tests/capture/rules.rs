@@ -11,6 +11,7 @@ use ztunnel::netlink::Request;
 use ztunnel::netns::{PodNetns, in_netns};
 use ztunnel::redirect::{
     Capture, CaptureError, CaptureOptions, CaptureProblem, ListenError, Marks, NftError, PodListeners,
+    RoutingError,
 };
 
 use crate::lab::{Lab, Stack, dial};
@@ -40,6 +41,15 @@ fn removal_forgets_translated_connections() {
     assert_eq!(count().matches("dport=80 ").count(), 2, "{}", count());
     captured.capture.remove().unwrap();
     assert_eq!(count().matches("dport=80 ").count(), 0, "{}", count());
+}
+
+#[test]
+fn a_pod_without_loopback_is_refused() {
+    let lab = Lab::new(Stack::V4);
+    lab.in_pod("ip link set lo down");
+    let failed = Capture::install(lab.pod.clone(), Marks::random().unwrap(), CaptureOptions::default());
+    assert!(matches!(failed, Err(CaptureError::Routing(RoutingError::Loopback(_)))), "{failed:?}");
+    assert_eq!(lab.in_pod("nft list ruleset"), "");
 }
 
 #[test]
