@@ -51,6 +51,20 @@ impl TryFrom<String> for PodUid {
     }
 }
 
+impl TryFrom<&mesh::PodUid> for PodUid {
+    type Error = InvalidPodUid;
+
+    fn try_from(uid: &mesh::PodUid) -> Result<Self, InvalidPodUid> {
+        Self::try_from(uid.0.to_string())
+    }
+}
+
+impl From<&PodUid> for mesh::PodUid {
+    fn from(uid: &PodUid) -> Self {
+        Self(uid.as_str().into())
+    }
+}
+
 impl From<PodUid> for String {
     fn from(uid: PodUid) -> Self {
         uid.0
