@@ -7,5 +7,9 @@
 //! - [`authority`], [`baggage`], [`forwarded`]: what a CONNECT says;
 //! - [`tunnel`]: one TLS connection and its streams, driven by one worker.
 
+pub mod authority;
+pub mod baggage;
+pub mod forwarded;
+pub mod h2;
 pub mod record;
 pub mod socket;

@@ -1,0 +1,82 @@
+//! Every bound of a connection.
+
+/// Bounds on what a peer can make us hold or do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Streams that the peer may have open at once; at a client, that we open at once whatever the peer allows.
+    /// Default 1024: streams cost about 50 bytes here and payload is bounded by the connection's window, while few
+    /// tunnels to a busy peer save sockets and handshakes on both sides.
+    pub max_concurrent_streams: u32,
+    /// Streams that a client opens before the peer's settings are there. Default 100: what servers are asked to
+    /// allow at least (RFC 9113 §6.5.2).
+    pub initial_send_streams: u32,
+    /// Payload that may be in flight to us on one stream, 65,535 to 2^31-1. Default 1 MiB: 8 Gb/s at 1 ms.
+    pub stream_window: u32,
+    /// The same for the whole connection. Default 16 MiB: so many stuck streams that one more still moves, and the
+    /// most that one connection can make us buffer.
+    pub connection_window: u32,
+    /// Payload of a frame to us, 16,384 to 2^24-1. Default 1 MiB: frames are handed on in pieces, so a long one costs
+    /// nothing and saves headers.
+    pub max_frame_size: u32,
+    /// Size of a header list to us, each field counted with 32 bytes more, and of its compressed form. Default
+    /// 16 KiB: W3C allows 8 KiB of baggage, and Istio's client 16 KiB. A list of more than this resets its stream; a
+    /// compressed block of more, or a list of four times as much, ends the connection.
+    pub max_header_list: u32,
+    /// CONTINUATION frames in one header block. Default 8: even 16 KiB of headers need one at most.
+    pub max_continuations: u32,
+    /// Streams that the peer may reset before they are answered, or have us reset by breaking rules, in a row.
+    /// Each answered request restores one, [`Connection::replenish`](super::Connection::replenish) all. Default 200:
+    /// someone who gives up on slow connections stays below, "rapid reset" (CVE-2023-44487, CVE-2025-8671) does not.
+    pub max_early_resets: u32,
+    /// PING and SETTINGS between two calls of [`Connection::replenish`](super::Connection::replenish), each of which
+    /// makes us send an answer. Frames with payload restore one each. Default 1000: at most 17 kB of answers.
+    pub max_answers: u32,
+    /// Frames without effect (empty DATA, unknown types, closed streams) in a row; payload restores them. Default
+    /// 10,000: bounds the work for 9 bytes a frame, far above what honest peers have in flight at a reset.
+    pub max_idle_frames: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_concurrent_streams: 1024,
+            initial_send_streams: 100,
+            stream_window: 1 << 20,
+            connection_window: 16 << 20,
+            max_frame_size: 1 << 20,
+            max_header_list: 16 << 10,
+            max_continuations: 8,
+            max_early_resets: 200,
+            max_answers: 1000,
+            max_idle_frames: 10_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Values that the protocol allows, and a connection window of at least four streams' worth, so that one stuck
+    /// stream cannot starve the others.
+    pub(super) fn clamped(self) -> Self {
+        let stream_window = self.stream_window.clamp(DEFAULT_WINDOW, MAX_WINDOW);
+        Self {
+            stream_window,
+            connection_window: self
+                .connection_window
+                .clamp(stream_window.saturating_mul(4).min(MAX_WINDOW), MAX_WINDOW),
+            max_frame_size: self.max_frame_size.clamp(DEFAULT_FRAME_SIZE, MAX_FRAME_SIZE),
+            ..self
+        }
+    }
+}
+
+/// What a window is until someone says otherwise (RFC 9113 §6.9.2).
+pub(super) const DEFAULT_WINDOW: u32 = 65_535;
+
+/// No window may be larger (RFC 9113 §6.9.1).
+pub(super) const MAX_WINDOW: u32 = (1 << 31) - 1;
+
+/// What frames may be until someone says otherwise (RFC 9113 §4.2).
+pub(super) const DEFAULT_FRAME_SIZE: u32 = 1 << 14;
+
+/// No frame may be longer.
+pub(super) const MAX_FRAME_SIZE: u32 = (1 << 24) - 1;
