@@ -47,3 +47,6 @@ pub use self::frame::FRAME_HEADER;
 pub use self::limits::Limits;
 pub use self::message::{ConnectRequest, ConnectResponse, Method};
 pub use self::streams::StreamId;
+
+#[cfg(test)]
+mod tests;

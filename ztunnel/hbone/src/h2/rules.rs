@@ -46,7 +46,7 @@ impl Connection {
             frame::PRIORITY => length == 5,
             frame::RST_STREAM | frame::WINDOW_UPDATE => length == 4,
             frame::SETTINGS if frame.has(frame::ACK) => length == 0,
-            frame::SETTINGS => length as usize % settings::ENTRY == 0,
+            frame::SETTINGS => (length as usize).is_multiple_of(settings::ENTRY),
             frame::PING => length == 8,
             frame::GOAWAY => length >= 8,
             _ => true,

@@ -28,8 +28,9 @@ fn next_symbol(bits: u64, count: u32) -> Option<(u16, u32)> {
     if count < MIN_LENGTH {
         return None;
     }
-    let window =
+    let aligned =
         if count >= MAX_LENGTH { bits >> (count - MAX_LENGTH) } else { bits << (MAX_LENGTH - count) };
+    let window = u32::try_from(aligned).ok()?;
     let mut length = MIN_LENGTH;
     while length <= count.min(MAX_LENGTH) {
         let row = &CODE.rows[length as usize];
@@ -45,8 +46,8 @@ fn next_symbol(bits: u64, count: u32) -> Option<(u16, u32)> {
 /// The codes of one length, as numbers of [`MAX_LENGTH`] bits.
 #[derive(Clone, Copy)]
 struct Row {
-    start: u64,
-    end: u64,
+    start: u32,
+    end: u32,
     first_symbol: usize,
 }
 
