@@ -3,14 +3,24 @@
 //! One [`Store`] takes [`Update`]s from a source; every reader loads a [`Snapshot`], decides, and lets go of it.
 
 mod address;
+mod apply;
+mod namespace;
+mod ranges;
 mod service;
+mod snapshot;
+mod store;
+mod update;
 mod workload;
 
 pub use address::{Network, NetworkAddress};
+pub use namespace::{EgressMode, NamespaceSettings};
 pub use service::{
     Affinity, AppProtocol, DestinationHealth, Endpoint, EndpointTarget, Hostname, LoadBalancing, Resolution,
     Scope, Service, ServiceKey, ServicePort, TargetPort, TrafficPolicy, WaypointRef,
 };
+pub use snapshot::Snapshot;
+pub use store::{Changes, Snapshots, Store};
+pub use update::{Change, ChangeSet, Update};
 pub use workload::{
     Capture, ClusterId, HostNode, Locality, PodUid, Profile, TunnelProtocol, Workload, WorkloadKind,
     WorkloadUid,

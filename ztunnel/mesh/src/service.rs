@@ -54,6 +54,13 @@ pub struct Service {
     pub visible_to: Option<Arc<[Arc<str>]>>,
 }
 
+impl Service {
+    /// Whether clients in `namespace` see it.
+    pub fn is_visible_to(&self, namespace: &str) -> bool {
+        self.visible_to.as_ref().is_none_or(|seen| seen.iter().any(|name| name.as_ref() == namespace))
+    }
+}
+
 /// One port of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct ServicePort {

@@ -1,0 +1,244 @@
+//! Makes the next snapshot out of the current one and an update.
+
+use std::cmp::Reverse;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use authz::{Policy, PolicyName};
+use smallvec::SmallVec;
+
+use crate::snapshot::Map;
+use crate::{
+    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, Service, ServiceKey, Snapshot,
+    TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
+};
+
+/// The next snapshot while it is made.
+pub(crate) struct Writer {
+    next: Snapshot,
+    changes: ChangeSet,
+}
+
+impl Writer {
+    pub(crate) fn new(current: &Snapshot) -> Self {
+        let mut next = current.clone();
+        next.generation += 1;
+        let changes = ChangeSet { generation: next.generation, ..ChangeSet::default() };
+        Self { next, changes }
+    }
+
+    pub(crate) fn apply(&mut self, update: Update) {
+        let update = if update.replace { self.with_removals(update) } else { update };
+        for change in update.nodes {
+            self.node(change);
+        }
+        for change in update.namespaces {
+            self.namespace(change);
+        }
+        for change in update.policies {
+            self.policy(change);
+        }
+        for change in update.workloads {
+            self.workload(change);
+        }
+        for change in update.services {
+            self.service(change);
+        }
+    }
+
+    pub(crate) fn finish(self) -> (Snapshot, ChangeSet) {
+        (self.next, self.changes)
+    }
+
+    /// Spells out what a full replacement removes by not naming it. Removals come first: an address may pass from an
+    /// object that goes to one that comes.
+    fn with_removals(&self, mut update: Update) -> Update {
+        fn removals<K: Clone + Eq + std::hash::Hash, V>(
+            known: impl Iterator<Item = K>,
+            changes: &mut Vec<Change<K, V>>,
+            key: impl Fn(&V) -> K,
+        ) {
+            let named: HashSet<K> = changes
+                .iter()
+                .filter_map(|change| match change {
+                    Change::Upsert(value) => Some(key(value)),
+                    Change::Remove(_) => None,
+                })
+                .collect();
+            let gone: Vec<_> = known.filter(|known| !named.contains(known)).map(Change::Remove).collect();
+            changes.splice(0..0, gone);
+        }
+        let now = &self.next;
+        removals(now.nodes.keys().cloned(), &mut update.nodes, |node| node.name.clone());
+        removals(now.namespaces.keys().cloned(), &mut update.namespaces, |settings| settings.name.clone());
+        removals(now.policies.iter().map(|policy| policy.name.clone()), &mut update.policies, |p| {
+            p.name.clone()
+        });
+        removals(now.workloads.keys().cloned(), &mut update.workloads, |workload| workload.uid.clone());
+        removals(now.services.keys().cloned(), &mut update.services, |service| service.key.clone());
+        update
+    }
+
+    fn workload(&mut self, change: Change<WorkloadUid, Workload>) {
+        let uid = match &change {
+            Change::Remove(uid) => uid.clone(),
+            Change::Upsert(workload) => workload.uid.clone(),
+        };
+        let known = self.next.workloads.get(&uid).cloned();
+        match (known, change) {
+            (None, Change::Remove(_)) => return,
+            (Some(known), Change::Upsert(workload)) if *known == workload => return,
+            (Some(known), Change::Remove(_)) => self.forget_workload(&known),
+            (known, Change::Upsert(workload)) => {
+                if let Some(known) = known {
+                    self.forget_workload(&known);
+                }
+                self.index_workload(&Arc::new(workload));
+            }
+        }
+        self.changes.workloads.push(uid);
+    }
+
+    fn index_workload(&mut self, workload: &Arc<Workload>) {
+        if let Some(pod) = &workload.pod_uid {
+            self.next.pods.insert(pod.clone(), workload.clone());
+        }
+        for address in addresses(workload) {
+            let claims = self.next.addresses.entry(address).or_default();
+            claims.push(workload.clone());
+            claims.sort_by(|one, other| rank(one).cmp(&rank(other)));
+        }
+        self.next.workloads.insert(workload.uid.clone(), workload.clone());
+    }
+
+    fn forget_workload(&mut self, workload: &Workload) {
+        if let Some(pod) = &workload.pod_uid {
+            self.next.pods.remove(pod);
+        }
+        for address in addresses(workload) {
+            unclaim(&mut self.next.addresses, &address, |claim| claim.uid == workload.uid);
+        }
+        self.next.workloads.remove(&workload.uid);
+    }
+
+    fn service(&mut self, change: Change<ServiceKey, Service>) {
+        let key = match &change {
+            Change::Remove(key) => key.clone(),
+            Change::Upsert(service) => service.key.clone(),
+        };
+        let known = self.next.services.get(&key).cloned();
+        match (known, change) {
+            (None, Change::Remove(_)) => return,
+            (Some(known), Change::Upsert(service)) if *known == service => return,
+            (Some(known), Change::Remove(_)) => self.forget_service(&known),
+            (known, Change::Upsert(service)) => {
+                if let Some(known) = known {
+                    self.forget_service(&known);
+                }
+                self.index_service(&Arc::new(service));
+            }
+        }
+        self.changes.services.push(key);
+    }
+
+    fn index_service(&mut self, service: &Arc<Service>) {
+        for address in &service.addresses {
+            self.next.vips.entry(address.clone()).or_default().push(service.clone());
+        }
+        self.next.ranges.insert(service);
+        self.next.hostnames.entry(service.key.hostname.clone()).or_default().push(service.clone());
+        self.next.services.insert(service.key.clone(), service.clone());
+    }
+
+    fn forget_service(&mut self, service: &Service) {
+        for address in &service.addresses {
+            unclaim(&mut self.next.vips, address, |claim| claim.key == service.key);
+        }
+        self.next.ranges.remove(service);
+        unclaim(&mut self.next.hostnames, &service.key.hostname, |claim| claim.key == service.key);
+        self.next.services.remove(&service.key);
+    }
+
+    fn policy(&mut self, change: Change<PolicyName, Policy>) {
+        let touched = match change {
+            Change::Remove(name) => self.next.policies.remove(&name),
+            Change::Upsert(policy) => self.next.policies.insert(policy),
+        };
+        for concerned in touched {
+            if !self.changes.policies.contains(&concerned) {
+                self.changes.policies.push(concerned);
+            }
+        }
+    }
+
+    fn namespace(&mut self, change: Change<Arc<str>, NamespaceSettings>) {
+        let (name, changed) = match change {
+            Change::Remove(name) => {
+                let known = self.next.namespaces.remove(&name).is_some();
+                (name, known)
+            }
+            Change::Upsert(settings) => {
+                let name = settings.name.clone();
+                let same = self.next.namespaces.get(&name).is_some_and(|known| **known == settings);
+                self.next.namespaces.insert(name.clone(), Arc::new(settings));
+                (name, !same)
+            }
+        };
+        if changed {
+            self.changes.namespaces.push(name);
+        }
+    }
+
+    fn node(&mut self, change: Change<Arc<str>, HostNode>) {
+        let (name, node) = match change {
+            Change::Remove(name) => (name, None),
+            Change::Upsert(node) => (node.name.clone(), Some(Arc::new(node))),
+        };
+        let known = self.next.nodes.get(&name).cloned();
+        if known == node {
+            return;
+        }
+        for address in known.iter().flat_map(|known| &known.addresses) {
+            if self.next.node_addresses.get(address).is_some_and(|owner| owner.name == name) {
+                self.next.node_addresses.remove(address);
+            }
+        }
+        match node {
+            None => {
+                self.next.nodes.remove(&name);
+            }
+            Some(node) => {
+                for address in &node.addresses {
+                    self.next.node_addresses.insert(*address, node.clone());
+                }
+                self.next.nodes.insert(name.clone(), node);
+            }
+        }
+        self.changes.nodes.push(name);
+    }
+}
+
+/// The addresses that a workload is found by.
+fn addresses(workload: &Workload) -> impl Iterator<Item = NetworkAddress> {
+    let own = if workload.profile.host_network { &[][..] } else { workload.addresses.as_slice() };
+    own.iter().map(|ip| NetworkAddress::new(workload.profile.network.clone(), *ip))
+}
+
+/// Order of those who claim one address: pods that speak HBONE, other pods, the rest; those that terminate last of
+/// their kind, since a successor may have their address already. The uid settles the rest.
+fn rank(workload: &Workload) -> (Reverse<bool>, Reverse<bool>, bool, WorkloadUid) {
+    let pod = workload.profile.kind != WorkloadKind::Entry;
+    let hbone = workload.profile.protocol == TunnelProtocol::Hbone && workload.capture != Capture::Off;
+    (Reverse(pod), Reverse(pod && hbone), workload.terminating, workload.uid.clone())
+}
+
+fn unclaim<K, V>(index: &mut Map<K, SmallVec<[Arc<V>; 1]>>, key: &K, mine: impl Fn(&V) -> bool)
+where
+    K: Clone + Eq + std::hash::Hash,
+{
+    let Some(claims) = index.get_mut(key) else { return };
+    claims.retain(|claim| !mine(claim));
+    if claims.is_empty() {
+        index.remove(key);
+    }
+}

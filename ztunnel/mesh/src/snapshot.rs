@@ -1,0 +1,148 @@
+//! One state of the mesh, immutable, sharing what didn't change with the states before and after it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use authz::{Policies, PolicySet};
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use smallvec::SmallVec;
+
+use crate::ranges::Ranges;
+use crate::{
+    HostNode, Hostname, NamespaceSettings, NetworkAddress, PodUid, Service, ServiceKey, Workload, WorkloadUid,
+};
+
+/// One state of the mesh.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    pub(crate) generation: u64,
+    pub(crate) workloads: Map<WorkloadUid, Arc<Workload>>,
+    pub(crate) pods: Map<PodUid, Arc<Workload>>,
+    /// Best first: see [`crate::apply`].
+    pub(crate) addresses: Map<NetworkAddress, SmallVec<[Arc<Workload>; 1]>>,
+    pub(crate) services: Map<ServiceKey, Arc<Service>>,
+    pub(crate) vips: Map<NetworkAddress, SmallVec<[Arc<Service>; 1]>>,
+    pub(crate) ranges: Ranges,
+    pub(crate) hostnames: Map<Hostname, SmallVec<[Arc<Service>; 1]>>,
+    pub(crate) nodes: Map<Arc<str>, Arc<HostNode>>,
+    pub(crate) node_addresses: Map<IpAddr, Arc<HostNode>>,
+    pub(crate) namespaces: Map<Arc<str>, Arc<NamespaceSettings>>,
+    pub(crate) policies: Policies,
+}
+
+/// A persistent map with a fast hash: keys come from manifests, which operators write.
+pub(crate) type Map<K, V> = GenericHashMap<K, V, foldhash::fast::RandomState, DefaultSharedPtr>;
+
+impl Snapshot {
+    /// Counts the states of a store.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The workload of that uid.
+    pub fn workload(&self, uid: &WorkloadUid) -> Option<&Arc<Workload>> {
+        self.workloads.get(uid)
+    }
+
+    /// The pod of that Kubernetes uid.
+    pub fn workload_by_pod_uid(&self, uid: &PodUid) -> Option<&Arc<Workload>> {
+        self.pods.get(uid)
+    }
+
+    /// The workload at an address. Workloads in their node's network are at none. Where several claim one, pods that
+    /// speak HBONE come first, then other pods, then what is not a pod.
+    pub fn workload_by_address(&self, address: &NetworkAddress) -> Option<&Arc<Workload>> {
+        self.addresses.get(address).and_then(|claims| claims.first())
+    }
+
+    /// All workloads, in no order.
+    pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
+        self.workloads.values()
+    }
+
+    /// The service of that key.
+    pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
+        self.services.get(key)
+    }
+
+    /// All services, in no order.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.services.values()
+    }
+
+    /// The service that a client in `namespace` means by an address: one that has it as its own, else the one with the
+    /// longest range around it. Among several: visible to the client only, its own namespace first, then a Service
+    /// before a ServiceEntry, then the oldest.
+    pub fn service_by_vip(&self, address: &NetworkAddress, namespace: &str) -> Option<&Arc<Service>> {
+        let exact = self.vips.get(address).and_then(|claims| best(claims, namespace));
+        exact.or_else(|| self.ranges.longest(address, |claims| best(claims, namespace)))
+    }
+
+    /// The service that a client in `namespace` means by a host name: of that very name, else by the most specific
+    /// wildcard that covers it. Ties as for addresses.
+    pub fn service_by_hostname(&self, host: &str, namespace: &str) -> Option<&Arc<Service>> {
+        let mut candidates =
+            self.services_by_hostname(host).filter(|service| service.is_visible_to(namespace));
+        let first = candidates.next()?;
+        let name = &first.key.hostname;
+        let ties = candidates.take_while(|service| service.key.hostname == *name);
+        Some(ties.fold(first, |best, other| if better(other, best, namespace) { other } else { best }))
+    }
+
+    /// Services whose host name covers `host`: those of that very name, then wildcards, most specific first.
+    pub fn services_by_hostname(&self, host: &str) -> impl Iterator<Item = &Arc<Service>> {
+        patterns(host).filter_map(|pattern| self.hostnames.get(&pattern)).flatten()
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Option<&Arc<HostNode>> {
+        self.nodes.get(name)
+    }
+
+    /// The node that has the address.
+    pub fn node_by_address(&self, ip: IpAddr) -> Option<&Arc<HostNode>> {
+        self.node_addresses.get(&ip)
+    }
+
+    /// All nodes, in no order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<HostNode>> {
+        self.nodes.values()
+    }
+
+    /// Settings of a namespace; none when it has none.
+    pub fn namespace(&self, name: &str) -> Option<&Arc<NamespaceSettings>> {
+        self.namespaces.get(name)
+    }
+
+    /// All authorization policies.
+    pub const fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// What applies to connections to the workload.
+    pub fn policies_for(&self, workload: &Workload) -> Arc<PolicySet> {
+        self.policies.set(&workload.profile.namespace, &workload.profile.policies)
+    }
+}
+
+/// The best of several services for a client in `namespace`.
+fn best<'a>(claims: &'a [Arc<Service>], namespace: &str) -> Option<&'a Arc<Service>> {
+    let mut visible = claims.iter().filter(|service| service.is_visible_to(namespace));
+    let first = visible.next()?;
+    Some(visible.fold(first, |best, other| if better(other, best, namespace) { other } else { best }))
+}
+
+/// Own namespace, then Kubernetes Services, then the oldest; the key settles the rest, so that all readers agree.
+fn better(one: &Service, other: &Service, namespace: &str) -> bool {
+    let rank = |service: &Service| {
+        (service.key.namespace.as_ref() != namespace, !service.canonical, service.created)
+    };
+    (rank(one), &one.key) < (rank(other), &other.key)
+}
+
+/// `a.b.c`, `*.b.c`, `*.c`.
+fn patterns(host: &str) -> impl Iterator<Item = Hostname> {
+    let labels = host.match_indices('.').map(|(dot, _)| Hostname(format!("*{}", &host[dot..]).into()));
+    std::iter::once(Hostname(host.into())).chain(labels)
+}

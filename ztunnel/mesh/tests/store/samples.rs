@@ -1,0 +1,99 @@
+//! Sample objects.
+
+use std::sync::Arc;
+
+use mesh::{
+    AppProtocol, Capture, ClusterId, HostNode, Hostname, LoadBalancing, Network, NetworkAddress, PodUid,
+    Profile, Resolution, Service, ServiceKey, ServicePort, TargetPort, TunnelProtocol, Workload,
+    WorkloadKind, WorkloadUid,
+};
+
+/// An enrolled pod.
+pub(crate) fn pod(namespace: &str, name: &str, ip: &str) -> Workload {
+    Workload {
+        uid: uid(namespace, name),
+        pod_uid: Some(PodUid(format!("pod-{namespace}-{name}").into())),
+        name: name.into(),
+        addresses: [ip.parse().unwrap()].into_iter().collect(),
+        hostname: None,
+        node: Arc::new(HostNode::default()),
+        profile: Arc::new(profile(namespace)),
+        capture: Capture::Enabled,
+        healthy: true,
+        terminating: false,
+        weight: 1,
+        services: [].into(),
+    }
+}
+
+/// A Service with addresses and one port, 80 to 8080.
+pub(crate) fn service(namespace: &str, name: &str, addresses: &[&str]) -> Service {
+    Service {
+        key: key(namespace, name),
+        name: name.into(),
+        addresses: addresses
+            .iter()
+            .map(|ip| NetworkAddress::from(ip.parse::<std::net::IpAddr>().unwrap()))
+            .collect(),
+        ranges: [].into(),
+        ports: [ServicePort {
+            name: "http".into(),
+            port: 80,
+            target: TargetPort::Number(8080),
+            node_port: 0,
+            protocol: AppProtocol::Http11,
+        }]
+        .into(),
+        endpoints: [].into(),
+        canonical: true,
+        created: 0,
+        load_balancing: LoadBalancing::default(),
+        resolution: Resolution::Static,
+        subject_alt_names: [].into(),
+        waypoint: None,
+        visible_to: None,
+    }
+}
+
+/// The pod, with another profile.
+pub(crate) fn with_profile(mut pod: Workload, change: impl FnOnce(&mut Profile)) -> Workload {
+    change(Arc::make_mut(&mut pod.profile));
+    pod
+}
+
+/// The pod, in its node's network.
+pub(crate) fn host_network(pod: Workload) -> Workload {
+    with_profile(pod, |profile| profile.host_network = true)
+}
+
+/// The uid of a pod.
+pub(crate) fn uid(namespace: &str, name: &str) -> WorkloadUid {
+    WorkloadUid(format!("Kubernetes//Pod/{namespace}/{name}").into())
+}
+
+/// The key of a Service.
+pub(crate) fn key(namespace: &str, name: &str) -> ServiceKey {
+    let hostname = Hostname(format!("{name}.{namespace}.svc.cluster.local").into());
+    ServiceKey { namespace: namespace.into(), hostname }
+}
+
+fn profile(namespace: &str) -> Profile {
+    Profile {
+        namespace: namespace.into(),
+        service_account: "default".into(),
+        trust_domain: "cluster.local".parse().unwrap(),
+        network: Network::default(),
+        cluster: ClusterId("Kubernetes".into()),
+        kind: WorkloadKind::Deployment,
+        workload_name: "deployment".into(),
+        canonical_name: "deployment".into(),
+        canonical_revision: "latest".into(),
+        app: "".into(),
+        version: "".into(),
+        protocol: TunnelProtocol::Hbone,
+        host_network: false,
+        waypoint: None,
+        policies: [].into(),
+        network_policy_selected: false,
+    }
+}
