@@ -7,7 +7,8 @@ use std::sync::Arc;
 use authz::{Policy, PolicyName};
 use smallvec::SmallVec;
 
-use crate::snapshot::Map;
+use crate::select::Picks;
+use crate::snapshot::{Indexed, Map};
 use crate::{
     Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, Service, ServiceKey, Snapshot,
     TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
@@ -88,15 +89,34 @@ impl Writer {
         match (known, change) {
             (None, Change::Remove(_)) => return,
             (Some(known), Change::Upsert(workload)) if *known == workload => return,
-            (Some(known), Change::Remove(_)) => self.forget_workload(&known),
+            (Some(known), Change::Remove(_)) => {
+                self.forget_workload(&known);
+                self.forget_picks(Some(&known), None);
+            }
             (known, Change::Upsert(workload)) => {
-                if let Some(known) = known {
-                    self.forget_workload(&known);
+                if let Some(known) = &known {
+                    self.forget_workload(known);
                 }
-                self.index_workload(&Arc::new(workload));
+                let workload = Arc::new(workload);
+                self.index_workload(&workload);
+                self.forget_picks(known.as_deref(), Some(&workload));
             }
         }
         self.changes.workloads.push(uid);
+    }
+
+    /// Has what is worked out for services worked out anew, where it depends on what changed of an endpoint of theirs.
+    fn forget_picks(&mut self, old: Option<&Workload>, new: Option<&Workload>) {
+        let weighs = |workload: Option<&Workload>| usize::from(workload.is_some_and(|it| it.weight != 1));
+        self.next.weights = self.next.weights + weighs(new) - weighs(old);
+        for key in [old, new].into_iter().flatten().flat_map(|workload| workload.services.iter()) {
+            let Some(indexed) = self.next.services.get(key) else { continue };
+            // Even if nothing is worked out yet: a reader of an older snapshot may be about to, in the shared entry.
+            if Picks::depend_on(indexed.service(), old, new) {
+                let anew = Indexed::new(indexed.service().clone());
+                self.next.services.insert(key.clone(), Arc::new(anew));
+            }
+        }
     }
 
     fn index_workload(&mut self, workload: &Arc<Workload>) {
@@ -126,7 +146,7 @@ impl Writer {
             Change::Remove(key) => key.clone(),
             Change::Upsert(service) => service.key.clone(),
         };
-        let known = self.next.services.get(&key).cloned();
+        let known = self.next.service(&key).cloned();
         match (known, change) {
             (None, Change::Remove(_)) => return,
             (Some(known), Change::Upsert(service)) if *known == service => return,
@@ -147,7 +167,7 @@ impl Writer {
         }
         self.next.ranges.insert(service);
         self.next.hostnames.entry(service.key.hostname.clone()).or_default().push(service.clone());
-        self.next.services.insert(service.key.clone(), service.clone());
+        self.next.services.insert(service.key.clone(), Arc::new(Indexed::new(service.clone())));
     }
 
     fn forget_service(&mut self, service: &Service) {

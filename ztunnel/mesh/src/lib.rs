@@ -6,6 +6,7 @@ mod address;
 mod apply;
 mod namespace;
 mod ranges;
+mod select;
 mod service;
 mod snapshot;
 mod store;
@@ -14,6 +15,7 @@ mod workload;
 
 pub use address::{Network, NetworkAddress};
 pub use namespace::{EgressMode, NamespaceSettings};
+pub use select::{Affinities, AffinityKey, Chosen, Family, NoEndpoint, Place, Remembered, Request, select};
 pub use service::{
     Affinity, AppProtocol, DestinationHealth, Endpoint, EndpointTarget, Hostname, LoadBalancing, Resolution,
     Scope, Service, ServiceKey, ServicePort, TargetPort, TrafficPolicy, WaypointRef,

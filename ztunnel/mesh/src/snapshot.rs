@@ -1,7 +1,7 @@
 //! One state of the mesh, immutable, sharing what didn't change with the states before and after it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use authz::{Policies, PolicySet};
 use imbl::GenericHashMap;
@@ -9,6 +9,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use smallvec::SmallVec;
 
 use crate::ranges::Ranges;
+use crate::select::Picks;
 use crate::{
     HostNode, Hostname, NamespaceSettings, NetworkAddress, PodUid, Service, ServiceKey, Workload, WorkloadUid,
 };
@@ -21,7 +22,7 @@ pub struct Snapshot {
     pub(crate) pods: Map<PodUid, Arc<Workload>>,
     /// Best first: see [`crate::apply`].
     pub(crate) addresses: Map<NetworkAddress, SmallVec<[Arc<Workload>; 1]>>,
-    pub(crate) services: Map<ServiceKey, Arc<Service>>,
+    pub(crate) services: Map<ServiceKey, Arc<Indexed>>,
     pub(crate) vips: Map<NetworkAddress, SmallVec<[Arc<Service>; 1]>>,
     pub(crate) ranges: Ranges,
     pub(crate) hostnames: Map<Hostname, SmallVec<[Arc<Service>; 1]>>,
@@ -29,6 +30,15 @@ pub struct Snapshot {
     pub(crate) node_addresses: Map<IpAddr, Arc<HostNode>>,
     pub(crate) namespaces: Map<Arc<str>, Arc<NamespaceSettings>>,
     pub(crate) policies: Policies,
+    /// How many workloads have a weight other than 1.
+    pub(crate) weights: usize,
+}
+
+/// A service, and what is worked out for it when it is first called: most services of a mesh aren't called from here.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    service: Arc<Service>,
+    picks: OnceLock<Picks>,
 }
 
 /// A persistent map with a fast hash: keys come from manifests, which operators write.
@@ -63,12 +73,12 @@ impl Snapshot {
 
     /// The service of that key.
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {
-        self.services.get(key)
+        self.services.get(key).map(|indexed| indexed.service())
     }
 
     /// All services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values()
+        self.services.values().map(|indexed| indexed.service())
     }
 
     /// The service that a client in `namespace` means by an address: one that has it as its own, else the one with the
@@ -123,6 +133,30 @@ impl Snapshot {
     /// What applies to connections to the workload.
     pub fn policies_for(&self, workload: &Workload) -> Arc<PolicySet> {
         self.policies.set(&workload.profile.namespace, &workload.profile.policies)
+    }
+
+    pub(crate) fn indexed(&self, key: &ServiceKey) -> Option<&Indexed> {
+        self.services.get(key).map(|indexed| &**indexed)
+    }
+
+    /// Whether any workload has a weight other than 1.
+    pub(crate) const fn has_weights(&self) -> bool {
+        self.weights > 0
+    }
+}
+
+impl Indexed {
+    pub(crate) const fn new(service: Arc<Service>) -> Self {
+        Self { service, picks: OnceLock::new() }
+    }
+
+    pub(crate) const fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// The service's candidates. `snapshot` is one that has this very entry: all of them agree on the answer.
+    pub(crate) fn picks(&self, snapshot: &Snapshot) -> &Picks {
+        self.picks.get_or_init(|| Picks::new(snapshot, &self.service))
     }
 }
 
