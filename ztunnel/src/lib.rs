@@ -1,6 +1,7 @@
 //! The node proxy: captures the connections of enrolled pods and carries them in mutual-TLS tunnels.
 
 pub mod config;
+pub mod decision;
 pub mod enrol;
 pub mod netlink;
 pub mod netns;

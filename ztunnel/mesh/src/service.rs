@@ -55,6 +55,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// Whether it has the port.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.iter().any(|own| own.port == port)
+    }
+
     /// Whether clients in `namespace` see it.
     pub fn is_visible_to(&self, namespace: &str) -> bool {
         self.visible_to.as_ref().is_none_or(|seen| seen.iter().any(|name| name.as_ref() == namespace))

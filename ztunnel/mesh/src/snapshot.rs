@@ -66,6 +66,11 @@ impl Snapshot {
         self.addresses.get(address).and_then(|claims| claims.first())
     }
 
+    /// All workloads that claim an address, in that order: while one takes over from another, both are there.
+    pub fn workloads_by_address(&self, address: &NetworkAddress) -> &[Arc<Workload>] {
+        self.addresses.get(address).map(SmallVec::as_slice).unwrap_or_default()
+    }
+
     /// All workloads, in no order.
     pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
         self.workloads.values()
@@ -85,8 +90,36 @@ impl Snapshot {
     /// longest range around it. Among several: visible to the client only, its own namespace first, then a Service
     /// before a ServiceEntry, then the oldest.
     pub fn service_by_vip(&self, address: &NetworkAddress, namespace: &str) -> Option<&Arc<Service>> {
-        let exact = self.vips.get(address).and_then(|claims| best(claims, namespace));
-        exact.or_else(|| self.ranges.longest(address, |claims| best(claims, namespace)))
+        let exact = self.vips.get(address).and_then(|claims| best(claims, namespace, |_| true));
+        exact.or_else(|| self.ranges.longest(address, |claims| best(claims, namespace, |_| true)))
+    }
+
+    /// The service that a client in `namespace` means by a socket address that a service has as its own. Services may
+    /// share an address and serve different ports of it: those that have the port come first, then ties as for
+    /// [`Self::service_by_vip`]. The service that is found need not have the port.
+    pub fn service_with_address(
+        &self,
+        address: &NetworkAddress,
+        port: u16,
+        namespace: &str,
+    ) -> Option<&Arc<Service>> {
+        let claims = self.vips.get(address)?;
+        match claims.as_slice() {
+            [only] => only.is_visible_to(namespace).then_some(only),
+            several => best(several, namespace, |service| service.has_port(port))
+                .or_else(|| best(several, namespace, |_| true)),
+        }
+    }
+
+    /// The service with the longest range around an address that a client in `namespace` means by it, among those that
+    /// have the port.
+    pub fn service_with_range(
+        &self,
+        address: &NetworkAddress,
+        port: u16,
+        namespace: &str,
+    ) -> Option<&Arc<Service>> {
+        self.ranges.longest(address, |claims| best(claims, namespace, |service| service.has_port(port)))
     }
 
     /// The service that a client in `namespace` means by a host name: of that very name, else by the most specific
@@ -160,9 +193,13 @@ impl Indexed {
     }
 }
 
-/// The best of several services for a client in `namespace`.
-fn best<'a>(claims: &'a [Arc<Service>], namespace: &str) -> Option<&'a Arc<Service>> {
-    let mut visible = claims.iter().filter(|service| service.is_visible_to(namespace));
+/// The best of several services for a client in `namespace`, among those that will do.
+fn best<'a>(
+    claims: &'a [Arc<Service>],
+    namespace: &str,
+    will_do: impl Fn(&Service) -> bool,
+) -> Option<&'a Arc<Service>> {
+    let mut visible = claims.iter().filter(|service| service.is_visible_to(namespace) && will_do(service));
     let first = visible.next()?;
     Some(visible.fold(first, |best, other| if better(other, best, namespace) { other } else { best }))
 }

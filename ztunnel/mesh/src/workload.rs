@@ -148,6 +148,14 @@ impl Workload {
     pub fn identity(&self) -> Option<SpiffeId> {
         self.profile.identity()
     }
+
+    /// Whether that is its identity; nothing is built to compare them.
+    pub fn is(&self, identity: &SpiffeId) -> bool {
+        let Profile { namespace, service_account, trust_domain, .. } = &*self.profile;
+        identity.namespace() == &**namespace
+            && identity.service_account() == &**service_account
+            && identity.trust_domain_str() == trust_domain.as_str()
+    }
 }
 
 impl Profile {

@@ -143,7 +143,7 @@ pub fn select(
         return Err(NoEndpoint::UnknownService { service: service.clone() });
     };
     let service = indexed.service();
-    if !service.ports.iter().any(|port| port.port == request.port) {
+    if !service.has_port(request.port) {
         return Err(NoEndpoint::UnknownPort { port: request.port });
     }
     let choice = Choice { snapshot, service, request };

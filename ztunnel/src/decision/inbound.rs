@@ -1,0 +1,178 @@
+//! Whether a connection to a pod of this node is let in, and which port of it it reaches.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use authz::{Attributes, Denied, Permit, PolicySet};
+use hbone::authority::{Authority, Host};
+use identity::SpiffeId;
+use mesh::{EndpointTarget, Service, Snapshot, Workload};
+
+use super::is_ours;
+
+/// A CONNECT request in a tunnel to a pod of this node.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelledCall<'a> {
+    /// The pod.
+    pub local: &'a Workload,
+    /// The peer's verified identity.
+    pub peer: &'a SpiffeId,
+    /// The original source address.
+    pub source_ip: IpAddr,
+    /// Where the peer wants to go.
+    pub authority: &'a Authority,
+    /// The pod's address that the tunnel came to.
+    pub local_ip: IpAddr,
+}
+
+/// What an inbound connection reaches.
+#[derive(Debug)]
+pub struct InboundTarget {
+    /// The pod's address and the application's port.
+    pub upstream: SocketAddr,
+    /// The service that was asked for by name, if one was.
+    pub service: Option<Arc<Service>>,
+    /// Proof that policy allows it.
+    pub permit: Permit,
+    /// What decided: asked again when policies change.
+    pub policies: Arc<PolicySet>,
+}
+
+/// Why an inbound connection is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InboundError {
+    /// The peer asks for another address than the one that its tunnel came to.
+    #[error("authority asks for {asked}, but the tunnel came to {local}")]
+    AddressMismatch {
+        /// The address that it asks for.
+        asked: IpAddr,
+        /// The address that its tunnel came to.
+        local: IpAddr,
+    },
+    /// Policy refuses it.
+    #[error("policy refused the connection")]
+    Denied(#[source] Denied),
+    /// The pod is no endpoint of a service of that name.
+    #[error("the pod is no endpoint of a service named {host}")]
+    NotAnEndpoint {
+        /// The name that the peer asks for.
+        host: Arc<str>,
+    },
+    /// The service that the peer asks for has no such port on this pod.
+    #[error("service {host} has no port {port} on the pod")]
+    NoSuchPort {
+        /// The name that the peer asks for.
+        host: Arc<str>,
+        /// The port.
+        port: u16,
+    },
+    /// The peer asks for a port of the daemon.
+    #[error("port {port} is the daemon's")]
+    OwnPort {
+        /// The port.
+        port: u16,
+    },
+}
+
+/// Decides about a CONNECT request.
+///
+/// # Errors
+/// [`InboundError`], with the status to answer ([`InboundError::status`]).
+pub fn inbound(snapshot: &Snapshot, call: &TunnelledCall<'_>) -> Result<InboundTarget, InboundError> {
+    let local_ip = call.local_ip.to_canonical();
+    let (port, service) = match call.authority.host() {
+        Host::Ip(asked) if asked.to_canonical() == local_ip => (call.authority.port(), None),
+        Host::Ip(asked) => return Err(InboundError::AddressMismatch { asked: *asked, local: local_ip }),
+        Host::Name(name) => {
+            let service = called_service(snapshot, call.local, name.as_str())?;
+            let port = own_port(service, call.local, local_ip, call.authority.port())?;
+            (port, Some(service.clone()))
+        }
+    };
+    let upstream = SocketAddr::new(local_ip, port);
+    let target = admit(snapshot, call.local, Some(call.peer), call.source_ip, upstream)?;
+    Ok(InboundTarget { service, ..target })
+}
+
+/// Decides about a connection in plaintext, to `destination`.
+///
+/// # Errors
+/// [`InboundError`].
+pub fn inbound_plaintext(
+    snapshot: &Snapshot,
+    local: &Workload,
+    source_ip: IpAddr,
+    destination: SocketAddr,
+) -> Result<InboundTarget, InboundError> {
+    admit(snapshot, local, None, source_ip, canonical(destination))
+}
+
+/// Decides about a connection from one pod of this node to another, as its receiver would. Who `source` is needs no
+/// proof: the connection was taken from its own namespace.
+///
+/// # Errors
+/// [`InboundError`].
+pub fn node_local(
+    snapshot: &Snapshot,
+    local: &Workload,
+    source: &SpiffeId,
+    source_ip: IpAddr,
+    destination: SocketAddr,
+) -> Result<InboundTarget, InboundError> {
+    admit(snapshot, local, Some(source), source_ip, canonical(destination))
+}
+
+fn admit(
+    snapshot: &Snapshot,
+    local: &Workload,
+    source: Option<&SpiffeId>,
+    source_ip: IpAddr,
+    destination: SocketAddr,
+) -> Result<InboundTarget, InboundError> {
+    if is_ours(destination.port()) {
+        return Err(InboundError::OwnPort { port: destination.port() });
+    }
+    let policies = snapshot.policies_for(local);
+    let attributes = Attributes { source, source_ip, destination };
+    let permit = policies.evaluate(&attributes).map_err(InboundError::Denied)?;
+    Ok(InboundTarget { upstream: destination, service: None, permit, policies })
+}
+
+/// The service of that name that the pod is an endpoint of.
+fn called_service<'a>(
+    snapshot: &'a Snapshot,
+    local: &Workload,
+    host: &str,
+) -> Result<&'a Arc<Service>, InboundError> {
+    let mut services = snapshot.services_by_hostname(host);
+    services
+        .find(|service| local.services.contains(&service.key))
+        .ok_or_else(|| InboundError::NotAnEndpoint { host: host.into() })
+}
+
+/// The pod's own port for a port of the service; the endpoint of the tunnel's address decides before others of the pod.
+fn own_port(service: &Service, local: &Workload, ip: IpAddr, port: u16) -> Result<u16, InboundError> {
+    let mut own = service.endpoints.iter().filter(|endpoint| endpoint.target.workload() == Some(&local.uid));
+    let by_ip =
+        own.clone().find(|endpoint| endpoint.target == EndpointTarget::Workload(local.uid.clone(), ip));
+    let host = || service.key.hostname.0.clone();
+    let Some(endpoint) = by_ip.or_else(|| own.next()) else {
+        return Err(InboundError::NotAnEndpoint { host: host() });
+    };
+    endpoint.port_for(port).ok_or_else(|| InboundError::NoSuchPort { host: host(), port })
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+impl InboundError {
+    /// The status that answers the CONNECT request: as Istio's proxy does.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::AddressMismatch { .. } | Self::NotAnEndpoint { .. } => 400,
+            Self::Denied(_) => 401,
+            Self::NoSuchPort { .. } | Self::OwnPort { .. } => 503,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Where a pod's connection goes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use certs::PeerIdentities;
+use mesh::{
+    Affinity, Capture, Chosen, EgressMode, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place,
+    Remembered, Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind,
+    select,
+};
+
+use super::waypoint;
+use super::{Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
+use crate::redirect::HBONE_PORT;
+
+/// A pod's connection, before it is known where it goes.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// The pod.
+    pub source: &'a Workload,
+    /// The address that it dialled.
+    pub destination: SocketAddr,
+    /// Random bits, for the choice among endpoints.
+    pub random: u64,
+    /// Says which endpoint the pod's connections to a port of a service go to. Only asked for services with affinity.
+    pub recall: &'a dyn Fn(&ServiceKey, u16) -> Option<Remembered>,
+    /// Endpoints that could not be dialled.
+    pub exclude: &'a [EndpointTarget],
+}
+
+/// What holds for all decisions of a daemon.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Whether connections within the node may skip the tunnel.
+    pub node_local: bool,
+}
+
+/// Decides where a pod's connection goes.
+///
+/// One order for everything: the service that has the very address, then the workload that has it, then the service
+/// with the longest range around it. What is found first decides about the waypoint and about the endpoint alike.
+///
+/// # Errors
+/// [`Refused`] when the connection must not be made, or can't be.
+pub fn outbound(snapshot: &Snapshot, settings: Settings, call: &Call<'_>) -> Result<Plan, Refused> {
+    let destination = SocketAddr::new(call.destination.ip().to_canonical(), call.destination.port());
+    Decision { snapshot, settings, call, destination }.plan()
+}
+
+/// One decision.
+pub(super) struct Decision<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) settings: Settings,
+    pub(super) call: &'a Call<'a>,
+    pub(super) destination: SocketAddr,
+}
+
+impl Decision<'_> {
+    fn plan(&self) -> Result<Plan, Refused> {
+        let (ip, port) = (self.destination.ip(), self.destination.port());
+        let source = self.call.source;
+        if is_ours(port) && (ip.is_loopback() || source.addresses.contains(&ip)) {
+            return Err(Refused::new(Refusal::OwnPort { port }));
+        }
+        let address = NetworkAddress::new(source.profile.network.clone(), ip);
+        let namespace = &*source.profile.namespace;
+        if let Some(service) = self.snapshot.service_with_address(&address, port, namespace) {
+            // A ServiceEntry says nothing about ports that it doesn't list, on addresses that aren't the mesh's to give.
+            if service.canonical || service.has_port(port) {
+                return self.to_service(service);
+            }
+        }
+        if let Some(workload) = self.snapshot.workload_by_address(&address) {
+            return self.to_named_workload(workload);
+        }
+        match self.snapshot.service_with_range(&address, port, namespace) {
+            Some(service) => self.to_service(service),
+            None => self.to_outside(),
+        }
+    }
+
+    fn to_service(&self, service: &Arc<Service>) -> Result<Plan, Refused> {
+        if let Some(waypoint) = &service.waypoint
+            && !waypoint::is_at(self.call.source, self.snapshot, waypoint)
+        {
+            return self.to_waypoint(waypoint, Some(service), None);
+        }
+        if service.resolution == Resolution::Passthrough {
+            let (destination, service) = (self.destination, Some(service.clone()));
+            return Ok(Plan::Passthrough { destination, passed: Passed::Service, service });
+        }
+        let port = self.destination.port();
+        let chosen =
+            self.select(service, port, Some(Family::of(self.destination.ip()))).map_err(|source| {
+                let (namespace, service_name) =
+                    (service.key.namespace.clone(), service.key.hostname.0.clone());
+                Refused::new(Refusal::NoEndpoint { namespace, service: service_name, source })
+                    .of_service(Some(service))
+            })?;
+        self.to_upstream(Upstream::chosen(chosen, &service.key, port, Some(service)))
+    }
+
+    fn to_named_workload(&self, workload: &Arc<Workload>) -> Result<Plan, Refused> {
+        if let Some(waypoint) = &workload.profile.waypoint
+            && !waypoint::is_at(self.call.source, self.snapshot, waypoint)
+        {
+            return self.to_waypoint(waypoint, None, Some(workload));
+        }
+        let network = workload.profile.network.clone();
+        self.to_upstream(Upstream {
+            place: Place::Address(NetworkAddress::new(network, self.destination.ip())),
+            port: self.destination.port(),
+            workload: Some(workload.clone()),
+            service: None,
+            picked: None,
+        })
+    }
+
+    fn to_outside(&self) -> Result<Plan, Refused> {
+        let destination = self.destination;
+        let pass = |passed| Ok(Plan::Passthrough { destination, passed, service: None });
+        if self.snapshot.node_by_address(destination.ip()).is_some() {
+            return pass(Passed::Node);
+        }
+        let namespace = &self.call.source.profile.namespace;
+        match self.snapshot.namespace(namespace).map(|settings| settings.egress).unwrap_or_default() {
+            EgressMode::Allow => pass(Passed::Unknown),
+            EgressMode::Deny => {
+                Err(Refused::new(Refusal::UnknownDestination { namespace: namespace.clone() }))
+            }
+            EgressMode::Log => pass(Passed::UnknownReported),
+        }
+    }
+
+    pub(super) fn select(
+        &self,
+        service: &Service,
+        port: u16,
+        family: Option<Family>,
+    ) -> Result<Chosen, NoEndpoint> {
+        let remembered = match service.load_balancing.affinity {
+            Affinity::None => None,
+            Affinity::ClientIp(_) => (self.call.recall)(&service.key, port),
+        };
+        let Call { source: client, random, exclude, .. } = *self.call;
+        let request = Request { port, family, client, random, remembered: remembered.as_ref(), exclude };
+        select(self.snapshot, &service.key, &request)
+    }
+
+    /// By tunnel where the workload has one, else in plaintext where that may be.
+    fn to_upstream(&self, mut upstream: Upstream) -> Result<Plan, Refused> {
+        let network = match &upstream.place {
+            Place::Address(address) => {
+                // An endpoint that names no pod may be one all the same.
+                if upstream.workload.is_none() {
+                    upstream.workload = self.snapshot.workload_by_address(address).cloned();
+                }
+                Some(&address.network)
+            }
+            Place::Name(_) => None,
+        };
+        if let Some(network) = network.filter(|network| **network != self.call.source.profile.network) {
+            let refused = Refused::new(Refusal::NoGateway { network: network.clone() });
+            return Err(refused.of_service(upstream.service.as_ref()));
+        }
+        let Some(workload) = upstream.workload.clone() else {
+            return Ok(Plan::Direct { upstream, unprotected: false });
+        };
+        let profile = &workload.profile;
+        match (workload.capture, profile.protocol) {
+            _ if profile.host_network => Ok(Plan::Direct { upstream, unprotected: false }),
+            (Capture::Off, _) => Ok(Plan::Direct { upstream, unprotected: false }),
+            (Capture::Enabled, TunnelProtocol::Hbone) => self.by_tunnel(upstream, &workload),
+            (Capture::Pending, _) | (Capture::Enabled, TunnelProtocol::Tcp) => {
+                self.unprotected(upstream, &workload)
+            }
+        }
+    }
+
+    fn by_tunnel(&self, upstream: Upstream, workload: &Arc<Workload>) -> Result<Plan, Refused> {
+        let refused =
+            |refusal| Refused::new(refusal).of_service(upstream.service.as_ref()).of_workload(workload);
+        let Place::Address(address) = &upstream.place else {
+            return Err(refused(Refusal::NoTunnelAddress { workload: workload.uid.clone() }));
+        };
+        let Some(identities) = identities(workload, upstream.service.as_ref()) else {
+            return Err(refused(Refusal::NoIdentity { workload: workload.uid.clone() }));
+        };
+        let (address, authority) =
+            (SocketAddr::new(address.ip, HBONE_PORT), SocketAddr::new(address.ip, upstream.port));
+        let tunnel = Tunnel { upstream, address, authority, identities };
+        Ok(if self.is_local(workload) { Plan::Local(tunnel) } else { Plan::Hbone(tunnel) })
+    }
+
+    fn unprotected(&self, upstream: Upstream, workload: &Arc<Workload>) -> Result<Plan, Refused> {
+        let ip = match &upstream.place {
+            Place::Address(address) => address.ip,
+            Place::Name(_) => self.destination.ip(),
+        };
+        let destination = SocketAddr::new(ip, upstream.port);
+        let policies = self.snapshot.policies_for(workload);
+        match policies.admits_plaintext(self.source_ip(ip), destination) {
+            Ok(()) => Ok(Plan::Direct { upstream, unprotected: true }),
+            Err(denied) => {
+                let refusal = Refusal::PlaintextRefused { workload: workload.uid.clone(), denied };
+                Err(Refused::new(refusal).of_service(upstream.service.as_ref()).of_workload(workload))
+            }
+        }
+    }
+
+    /// The address that the pod will have for who is at `destination`.
+    fn source_ip(&self, destination: IpAddr) -> IpAddr {
+        let own = &self.call.source.addresses;
+        let alike = own.iter().find(|ip| Family::of(**ip) == Family::of(destination));
+        alike.or_else(|| own.first()).copied().unwrap_or(destination)
+    }
+
+    /// Whether the bytes need not leave the daemon: two captured pods of this node that no NetworkPolicy selects. Bytes
+    /// from socket to socket cross no veth, where the cluster's network would enforce one.
+    fn is_local(&self, workload: &Workload) -> bool {
+        let source = self.call.source;
+        let is_here = !source.node.name.is_empty()
+            && source.node.name == workload.node.name
+            && source.profile.cluster == workload.profile.cluster;
+        let is_free_pod = |pod: &Workload| {
+            pod.profile.kind != WorkloadKind::Entry
+                && pod.capture == Capture::Enabled
+                && !pod.profile.network_policy_selected
+                && !pod.profile.host_network
+        };
+        self.settings.node_local && is_here && is_free_pod(source) && is_free_pod(workload)
+    }
+}
+
+impl Upstream {
+    pub(super) fn chosen(
+        chosen: Chosen,
+        from: &ServiceKey,
+        port: u16,
+        called: Option<&Arc<Service>>,
+    ) -> Self {
+        let Chosen { endpoint, workload, place, port: own_port, remember } = chosen;
+        let picked = Some(Picked { service: from.clone(), port, endpoint, remember });
+        Self { place, port: own_port, workload, service: called.cloned(), picked }
+    }
+}
+
+/// Who may answer for a workload: itself, and whom its service names. None when the workload cannot have an identity.
+pub(super) fn identities(workload: &Workload, service: Option<&Arc<Service>>) -> Option<PeerIdentities> {
+    let own = workload.identity()?;
+    let named = service.map(|service| &*service.subject_alt_names).unwrap_or_default();
+    if named.is_empty() {
+        return Some(own.into());
+    }
+    Some(std::iter::once(own).chain(named.iter().cloned()).collect())
+}

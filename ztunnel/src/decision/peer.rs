@@ -1,0 +1,75 @@
+//! Whether a peer's identity agrees with what the mesh knows of its address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use identity::SpiffeId;
+use mesh::{Network, NetworkAddress, Snapshot, Workload};
+
+/// What becomes of peers at addresses that the mesh knows nobody at: nodes that masquerade, other networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strangers {
+    /// Their certificate is enough.
+    #[default]
+    Accept,
+    /// They are refused.
+    Refuse,
+}
+
+/// A peer's identity is not one that is at its address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerMismatch {
+    /// Another workload is at that address.
+    #[error("peer at {ip} presented {presented}, but {expected} is there")]
+    Identity {
+        /// Its address.
+        ip: IpAddr,
+        /// What it presented.
+        presented: SpiffeId,
+        /// Who is known to be there.
+        expected: SpiffeId,
+    },
+    /// A workload without an identity is at that address.
+    #[error("peer at {ip} presented {presented}, but what is there has no identity")]
+    NoIdentity {
+        /// Its address.
+        ip: IpAddr,
+        /// What it presented.
+        presented: SpiffeId,
+    },
+    /// Nobody is known to be at that address.
+    #[error("peer at {ip} presented {presented}, but nobody is known to be there")]
+    Stranger {
+        /// Its address.
+        ip: IpAddr,
+        /// What it presented.
+        presented: SpiffeId,
+    },
+}
+
+/// The workload that a tunnel comes from. While an address passes from one workload to another, either may be there.
+///
+/// # Errors
+/// When only workloads of other identities are at its address, or nobody is and strangers are refused.
+pub fn verify_peer<'a>(
+    snapshot: &'a Snapshot,
+    network: &Network,
+    ip: IpAddr,
+    presented: &SpiffeId,
+    strangers: Strangers,
+) -> Result<Option<&'a Arc<Workload>>, PeerMismatch> {
+    let ip = ip.to_canonical();
+    let there = snapshot.workloads_by_address(&NetworkAddress::new(network.clone(), ip));
+    if let Some(workload) = there.iter().find(|workload| workload.is(presented)) {
+        return Ok(Some(workload));
+    }
+    let presented = presented.clone();
+    match (there.first(), strangers) {
+        (None, Strangers::Accept) => Ok(None),
+        (None, Strangers::Refuse) => Err(PeerMismatch::Stranger { ip, presented }),
+        (Some(other), _) => Err(match other.identity() {
+            Some(expected) => PeerMismatch::Identity { ip, presented, expected },
+            None => PeerMismatch::NoIdentity { ip, presented },
+        }),
+    }
+}
