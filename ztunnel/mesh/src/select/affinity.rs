@@ -70,7 +70,7 @@ impl Affinities {
     /// Drops what is outdated; else the half that will be soonest, so that this is rare.
     fn make_room(&mut self, now: Instant) {
         self.entries.retain(|_, entry| now < entry.until);
-        if self.entries.len() < self.limit {
+        if self.entries.len() < self.limit || self.entries.is_empty() {
             return;
         }
         let mut ends: Vec<_> = self.entries.values().map(|entry| entry.until).collect();

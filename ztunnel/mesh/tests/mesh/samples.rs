@@ -1,11 +1,12 @@
 //! Sample objects.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use mesh::{
-    AppProtocol, Capture, ClusterId, HostNode, Hostname, LoadBalancing, Network, NetworkAddress, PodUid,
-    Profile, Resolution, Service, ServiceKey, ServicePort, TargetPort, TunnelProtocol, Workload,
-    WorkloadKind, WorkloadUid,
+    AppProtocol, Capture, Change, ClusterId, Endpoint, EndpointTarget, HostNode, Hostname, LoadBalancing,
+    Locality, Network, NetworkAddress, PodUid, Profile, Resolution, Service, ServiceKey, ServicePort,
+    TargetPort, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
 };
 
 /// An enrolled pod.
@@ -31,10 +32,7 @@ pub(crate) fn service(namespace: &str, name: &str, addresses: &[&str]) -> Servic
     Service {
         key: key(namespace, name),
         name: name.into(),
-        addresses: addresses
-            .iter()
-            .map(|ip| NetworkAddress::from(ip.parse::<std::net::IpAddr>().unwrap()))
-            .collect(),
+        addresses: addresses.iter().map(|ip| NetworkAddress::from(ip.parse::<IpAddr>().unwrap())).collect(),
         ranges: [].into(),
         ports: [ServicePort {
             name: "http".into(),
@@ -75,6 +73,34 @@ pub(crate) fn uid(namespace: &str, name: &str) -> WorkloadUid {
 pub(crate) fn key(namespace: &str, name: &str) -> ServiceKey {
     let hostname = Hostname(format!("{name}.{namespace}.svc.cluster.local").into());
     ServiceKey { namespace: namespace.into(), hostname }
+}
+
+/// An update of workloads.
+pub(crate) fn workloads(list: impl IntoIterator<Item = Workload>) -> Update {
+    Update { workloads: list.into_iter().map(Change::Upsert).collect(), ..Update::default() }
+}
+
+/// An update of services.
+pub(crate) fn services(list: impl IntoIterator<Item = Service>) -> Update {
+    Update { services: list.into_iter().map(Change::Upsert).collect(), ..Update::default() }
+}
+
+/// An address in the default network.
+pub(crate) fn at(ip: &str) -> NetworkAddress {
+    ip.parse::<IpAddr>().unwrap().into()
+}
+
+/// A ready endpoint at a pod's first address, 80 to 8080.
+pub(crate) fn endpoint(pod: &Workload) -> Endpoint {
+    let target = EndpointTarget::Workload(pod.uid.clone(), pod.addresses[0]);
+    Endpoint { target, ports: [(80, 8080)].into(), ready: true, serving: true, terminating: false }
+}
+
+/// The pod, on a node of a zone.
+pub(crate) fn on(mut pod: Workload, node: &str, zone: &str) -> Workload {
+    let locality = Locality { zone: zone.into(), ..Locality::default() };
+    pod.node = Arc::new(HostNode { name: node.into(), locality, ..HostNode::default() });
+    pod
 }
 
 fn profile(namespace: &str) -> Profile {

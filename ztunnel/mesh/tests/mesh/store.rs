@@ -1,11 +1,9 @@
-//! What readers of a store see.
-
-mod samples;
+//! Look-ups, updates and their changes.
 
 use std::net::IpAddr;
 
-use mesh::{Capture, Change, HostNode, NetworkAddress, ServiceKey, Store, Update, WorkloadKind};
-use samples::{host_network, key, pod, service, uid, with_profile};
+use crate::samples::{at, host_network, key, pod, service, services, uid, with_profile, workloads};
+use mesh::{Capture, Change, HostNode, ServiceKey, Store, Update, WorkloadKind};
 
 #[test]
 fn a_workload_is_found_by_uid_pod_uid_and_address() {
@@ -202,16 +200,4 @@ async fn a_subscriber_hears_of_every_change_and_of_the_ones_that_it_missed() {
     while let Some(change) = changes.next().await {
         assert!(!change.resync);
     }
-}
-
-fn workloads(list: impl IntoIterator<Item = mesh::Workload>) -> Update {
-    Update { workloads: list.into_iter().map(Change::Upsert).collect(), ..Update::default() }
-}
-
-fn services(list: impl IntoIterator<Item = mesh::Service>) -> Update {
-    Update { services: list.into_iter().map(Change::Upsert).collect(), ..Update::default() }
-}
-
-fn at(ip: &str) -> NetworkAddress {
-    ip.parse::<IpAddr>().unwrap().into()
 }
