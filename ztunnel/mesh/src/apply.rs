@@ -126,7 +126,7 @@ impl Writer {
         for address in addresses(workload) {
             let claims = self.next.addresses.entry(address).or_default();
             claims.push(workload.clone());
-            claims.sort_by(|one, other| rank(one).cmp(&rank(other)));
+            claims.sort_by_cached_key(|claim| rank(claim));
         }
         self.next.workloads.insert(workload.uid.clone(), workload.clone());
     }

@@ -180,7 +180,7 @@ impl Choice<'_> {
                 let pool = tier.pool(family);
                 self.prefixes(near.len()).find_map(|length| {
                     let members = pool.around(near.get(..length)?);
-                    self.from_pool(pool, members, &mut draws)
+                    self.drawn(pool, members, &mut draws)
                 })
             })
         })
@@ -209,7 +209,7 @@ impl Choice<'_> {
     }
 
     /// A usable member at random. Most draws are usable; when some are not, all are looked at.
-    fn from_pool(&self, pool: &Pool, members: std::ops::Range<usize>, draws: &mut Draws) -> Option<Chosen> {
+    fn drawn(&self, pool: &Pool, members: std::ops::Range<usize>, draws: &mut Draws) -> Option<Chosen> {
         if members.is_empty() {
             return None;
         }

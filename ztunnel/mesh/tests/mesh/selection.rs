@@ -238,7 +238,7 @@ fn an_endpoint_may_be_an_address_or_a_name() {
     mesh.store.apply(workloads([named.clone()]));
     for (target, place) in [
         (EndpointTarget::Address(at("192.0.2.1")), Place::Address(at("192.0.2.1"))),
-        (EndpointTarget::Hostname(named.uid.clone()), Place::Name("db.example.com".into())),
+        (EndpointTarget::Hostname(named.uid), Place::Name("db.example.com".into())),
     ] {
         mesh.service.endpoints = [Endpoint { target, ..endpoint(&pod("shop", "any", "10.0.0.1")) }].into();
         mesh.publish();

@@ -1,1 +1,8 @@
 //! Decisions, by sentence.
+
+mod inbound;
+mod outbound;
+mod peer;
+mod reach;
+mod samples;
+mod waypoint;

@@ -1,0 +1,72 @@
+//! Whether a peer is who the mesh says is there.
+
+use mesh::{Network, Workload};
+
+use super::samples::{World, pod, with_profile};
+use crate::decision::{PeerMismatch, Strangers, verify_peer};
+
+#[test]
+fn a_peer_with_the_identity_of_the_workload_at_its_address_is_that_workload() {
+    let mut world = World::new();
+    let cart = pod("shop", "cart", "10.0.1.1", "there");
+    world.put(cart.clone());
+    for ip in ["10.0.1.1", "::ffff:10.0.1.1"] {
+        assert_eq!(verify(&world, ip, "cart", Strangers::Refuse).unwrap().unwrap().uid, cart.uid);
+    }
+}
+
+#[test]
+fn a_peer_with_another_identity_than_the_workload_at_its_address_is_refused() {
+    let mut world = World::new();
+    world.put(pod("shop", "cart", "10.0.1.1", "there"));
+    let error = verify(&world, "10.0.1.1", "thief", Strangers::Accept).unwrap_err();
+    assert!(matches!(error, PeerMismatch::Identity { .. }));
+    assert_eq!(
+        error.to_string(),
+        "peer at 10.0.1.1 presented spiffe://cluster.local/ns/shop/sa/thief, \
+         but spiffe://cluster.local/ns/shop/sa/cart is there"
+    );
+}
+
+#[test]
+fn while_an_address_passes_from_one_pod_to_another_either_may_be_there() {
+    let mut world = World::new();
+    let mut old = pod("shop", "old", "10.0.1.1", "there");
+    old.terminating = true;
+    world.put(old).put(pod("shop", "new", "10.0.1.1", "there"));
+    for name in ["old", "new"] {
+        let found = verify(&world, "10.0.1.1", name, Strangers::Refuse).unwrap().unwrap();
+        assert_eq!(&*found.name, name);
+    }
+    assert!(verify(&world, "10.0.1.1", "thief", Strangers::Accept).is_err());
+}
+
+#[test]
+fn a_peer_at_an_unknown_address_is_a_stranger_whom_a_setting_lets_in() {
+    let world = World::new();
+    assert_eq!(verify(&world, "10.0.9.9", "anyone", Strangers::Accept).unwrap(), None);
+    let error = verify(&world, "10.0.9.9", "anyone", Strangers::Refuse).unwrap_err();
+    assert!(matches!(error, PeerMismatch::Stranger { .. }));
+}
+
+#[test]
+fn a_peer_at_the_address_of_a_workload_without_an_identity_is_refused() {
+    let mut world = World::new();
+    world.put(with_profile(pod("shop", "cart", "10.0.1.1", "there"), |it| {
+        it.service_account = "no/name".into()
+    }));
+    let error = verify(&world, "10.0.1.1", "cart", Strangers::Accept).unwrap_err();
+    assert!(matches!(error, PeerMismatch::NoIdentity { .. }));
+}
+
+fn verify(
+    world: &World,
+    ip: &str,
+    name: &str,
+    strangers: Strangers,
+) -> Result<Option<Workload>, PeerMismatch> {
+    let presented = format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap();
+    let snapshot = world.store.snapshot();
+    let found = verify_peer(&snapshot, &Network::default(), ip.parse().unwrap(), &presented, strangers)?;
+    Ok(found.map(|workload| Workload::clone(workload)))
+}
