@@ -6,10 +6,12 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4};
 use socket2::{SockRef, Socket as RawSocket};
 use tokio::io::unix::AsyncFd;
 
@@ -26,7 +28,15 @@ impl Socket {
     /// When the socket cannot be made non-blocking, or the reactor is out of descriptors.
     pub fn new(raw: RawSocket) -> io::Result<Self> {
         raw.set_nonblocking(true)?;
-        Ok(Self { io: AsyncFd::new(raw)? })
+        Self::from_nonblocking(raw)
+    }
+
+    /// Registers a socket that is non-blocking already.
+    ///
+    /// # Errors
+    /// When the reactor is out of descriptors.
+    pub fn from_nonblocking(raw: RawSocket) -> io::Result<Self> {
+        Ok(Self { io: register(raw)? })
     }
 
     /// Connects to `address`.
@@ -36,14 +46,15 @@ impl Socket {
     ///
     /// # Cancel safety
     /// Dropping the future closes the socket.
+    ///
+    /// `raw` must be non-blocking.
     pub async fn connect(raw: RawSocket, address: SocketAddr) -> io::Result<Self> {
-        raw.set_nonblocking(true)?;
         match raw.connect(&address.into()) {
-            Ok(()) => return Self::new(raw),
+            Ok(()) => return Self::from_nonblocking(raw),
             Err(error) if error.raw_os_error() == Some(nix::libc::EINPROGRESS) => {}
             Err(error) => return Err(error),
         }
-        let socket = Self::new(raw)?;
+        let socket = Self::from_nonblocking(raw)?;
         socket.io.writable().await?.retain_ready();
         match socket.io.get_ref().take_error()? {
             Some(error) => Err(error),
@@ -123,6 +134,44 @@ impl Socket {
         }
     }
 
+    /// Runs `read` when there may be something to read, and again until it does not say `WouldBlock`.
+    ///
+    /// # Errors
+    /// What `read` reports.
+    pub fn poll_read_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let mut guard = ready!(self.io.poll_read_ready(cx))?;
+            match read(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Runs `write` when there may be room to write, and again until it does not say `WouldBlock`.
+    ///
+    /// # Errors
+    /// What `write` reports.
+    pub fn poll_write_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        loop {
+            let mut guard = ready!(self.io.poll_write_ready(cx))?;
+            match write(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
     /// Sends a FIN: the end of our half of the connection.
     ///
     /// # Errors
@@ -141,6 +190,56 @@ impl Socket {
     pub fn options(&self) -> SockRef<'_> {
         SockRef::from(self.io.get_ref())
     }
+}
+
+/// A listening TCP socket, registered with the current runtime.
+#[derive(Debug)]
+pub struct Listener {
+    io: AsyncFd<RawSocket>,
+}
+
+impl Listener {
+    /// Registers a listening, non-blocking socket with the current runtime.
+    ///
+    /// # Errors
+    /// When the reactor is out of descriptors.
+    pub fn new(raw: RawSocket) -> io::Result<Self> {
+        Ok(Self { io: register(raw)? })
+    }
+
+    /// The next connection, non-blocking, and who opened it. Not registered: it may be for another worker.
+    ///
+    /// # Errors
+    /// What accept4(2) reports; `EMFILE` and the like leave the connection where it is.
+    ///
+    /// # Cancel safety
+    /// Safe: no connection is lost.
+    pub async fn accept(&self) -> io::Result<RawSocket> {
+        loop {
+            let mut guard = self.io.readable().await?;
+            let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+            match accept4(self.io.get_ref().as_raw_fd(), flags) {
+                Ok(fd) => return Ok(adopt(fd)),
+                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The kernel has just made `fd` for us.
+#[expect(unsafe_code, reason = "nix hands accepted sockets out as numbers")]
+fn adopt(fd: std::os::fd::RawFd) -> RawSocket {
+    // SAFETY: accept4(2) returned the descriptor this moment, so it is open and nobody else's.
+    unsafe { RawSocket::from_raw_fd(fd) }
+}
+
+#[expect(unsafe_code, reason = "tokio asks for a promise about the descriptor")]
+fn register(raw: RawSocket) -> io::Result<AsyncFd<RawSocket>> {
+    // SAFETY: `raw` owns its descriptor, always shows the same one, and goes into the registration as a whole: it is
+    // closed when that is dropped and not before.
+    unsafe { AsyncFd::register(raw).map_err(io::Error::from) }
 }
 
 impl AsFd for Socket {

@@ -20,7 +20,7 @@ mod open;
 mod seal;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use rustls::kernel::KernelConnection;
 use rustls::{AlertDescription, ExtractedSecrets};

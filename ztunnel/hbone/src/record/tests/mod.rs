@@ -19,14 +19,14 @@ use crate::socket::Socket;
 pub(super) const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 
 /// A mesh of one trust domain and two workloads.
-pub(super) struct Mesh {
+pub(crate) struct Mesh {
     pub(super) client: IdentityConfigs,
     pub(super) server: IdentityConfigs,
     pub(super) bundles: Arc<Bundles>,
 }
 
 impl Mesh {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let authority = Authority::ephemeral("cluster.local").unwrap();
         let root = TrustBundle::new(vec![authority.root().clone()]).unwrap();
         let bundles = Arc::new(Bundles::from_iter([("cluster.local".parse().unwrap(), root)]));
@@ -55,13 +55,13 @@ fn credential(authority: &Authority, service_account: &str) -> Credential {
     Credential::new(&identity, key, chain).unwrap()
 }
 
-pub(super) fn socket_pair() -> (Socket, RawSocket) {
+pub(crate) fn socket_pair() -> (Socket, RawSocket) {
     let (ours, theirs) = RawSocket::pair(Domain::UNIX, Type::STREAM, None).unwrap();
     (Socket::new(ours).unwrap(), theirs)
 }
 
 /// Two ends of one connection, both ours.
-pub(super) async fn both_ours(mesh: &Mesh) -> (Established, Established) {
+pub(crate) async fn both_ours(mesh: &Mesh) -> (Established, Established) {
     let (left, right) = socket_pair();
     let right = Socket::new(right).unwrap();
     let tls = mesh.towards("server");

@@ -1,0 +1,149 @@
+//! The tunnels that a worker keeps to be shared.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use tokio::sync::watch;
+
+use crate::h2::ConnectRequest;
+use crate::tunnel::{Stream, Tunnel};
+
+/// Tunnels by key. Whoever has the same key shares them, so a key names everything that must not be shared beyond it.
+#[derive(Debug)]
+pub struct Pool<K> {
+    entries: RefCell<HashMap<K, Entry, RandomState>>,
+    /// Streams that a tunnel has before another one is opened beside it.
+    streams_per_tunnel: usize,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    tunnels: Vec<Tunnel>,
+    /// A tunnel is being opened: ends when it is there, or won't come.
+    dial: Option<watch::Receiver<()>>,
+}
+
+/// What asking the pool comes to.
+enum Turn<'p, K: Eq + Hash> {
+    Open(Stream),
+    Wait(watch::Receiver<()>),
+    Dial(Dial<'p, K>),
+}
+
+/// The right to open a tunnel; others wait until it is dropped.
+struct Dial<'p, K: Eq + Hash> {
+    pool: &'p Pool<K>,
+    key: K,
+    _done: watch::Sender<()>,
+}
+
+impl<K: Clone + Eq + Hash> Pool<K> {
+    /// An empty pool.
+    pub fn new(streams_per_tunnel: usize) -> Self {
+        Self { entries: RefCell::default(), streams_per_tunnel }
+    }
+
+    /// A stream of some tunnel under `key`. Opens a tunnel by `dial` if there is none with room; those who ask
+    /// meanwhile share it. Whether the stream's tunnel is a fresh one is the second value.
+    ///
+    /// # Errors
+    /// When `dial` fails. Those who waited for it dial for themselves, one after the other: what stood in the way of
+    /// one may not in that of the next.
+    ///
+    /// # Cancel safety
+    /// Dropping the future lets the next who waits dial.
+    pub async fn stream<E>(
+        &self,
+        key: &K,
+        request: &ConnectRequest,
+        dial: impl AsyncFn() -> Result<Tunnel, Arc<E>>,
+    ) -> Result<(Stream, bool), Arc<E>> {
+        loop {
+            match self.turn(key, request) {
+                Turn::Open(stream) => return Ok((stream, false)),
+                Turn::Wait(mut dialled) => {
+                    // Ends with an error when the dialling one is done: its sender is gone then.
+                    let _ended = dialled.changed().await;
+                }
+                Turn::Dial(turn) => {
+                    let tunnel = dial().await?;
+                    turn.succeed(tunnel.clone());
+                    if let Ok(stream) = tunnel.open(request) {
+                        return Ok((stream, true));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Has the tunnels under the keys that `gone` names take no new streams.
+    pub fn evict(&self, gone: impl Fn(&K) -> bool) {
+        self.entries.borrow_mut().retain(|key, entry| {
+            if !gone(key) {
+                return true;
+            }
+            entry.tunnels.drain(..).for_each(|tunnel| tunnel.leave());
+            // Those who wait still have to be found by whoever dials.
+            entry.dial.is_some()
+        });
+    }
+
+    /// Forgets tunnels that have ended; to be called now and then.
+    pub fn prune(&self) {
+        self.entries.borrow_mut().retain(|_, entry| {
+            entry.tunnels.retain(|tunnel| !tunnel.is_leaving());
+            !entry.tunnels.is_empty() || entry.dial.is_some()
+        });
+    }
+
+    /// How many tunnels there are, and how many streams they have.
+    pub fn counts(&self) -> (usize, usize) {
+        let entries = self.entries.borrow();
+        let tunnels = entries.values().flat_map(|entry| &entry.tunnels);
+        tunnels.fold((0, 0), |(count, streams), tunnel| (count + 1, streams + tunnel.stream_count()))
+    }
+
+    fn turn(&self, key: &K, request: &ConnectRequest) -> Turn<'_, K> {
+        let mut entries = self.entries.borrow_mut();
+        let entry = match entries.get_mut(key) {
+            Some(entry) => entry,
+            None => entries.entry(key.clone()).or_default(),
+        };
+        entry.tunnels.retain(|tunnel| !tunnel.is_leaving());
+        let least = entry.tunnels.iter().filter(|it| it.can_open()).min_by_key(|it| it.stream_count());
+        if let Some(tunnel) = least
+            && (tunnel.stream_count() < self.streams_per_tunnel || entry.tunnels.len() >= MAX_TUNNELS)
+            && let Ok(stream) = tunnel.open(request)
+        {
+            return Turn::Open(stream);
+        }
+        if let Some(dial) = &entry.dial {
+            return Turn::Wait(dial.clone());
+        }
+        let (done, dialled) = watch::channel(());
+        entry.dial = Some(dialled);
+        Turn::Dial(Dial { pool: self, key: key.clone(), _done: done })
+    }
+}
+
+impl<K: Eq + Hash> Dial<'_, K> {
+    fn succeed(self, tunnel: Tunnel) {
+        if let Some(entry) = self.pool.entries.borrow_mut().get_mut(&self.key) {
+            entry.tunnels.push(tunnel);
+        }
+    }
+}
+
+impl<K: Eq + Hash> Drop for Dial<'_, K> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.pool.entries.borrow_mut().get_mut(&self.key) {
+            entry.dial = None;
+        }
+    }
+}
+
+/// Tunnels under one key: beyond, streams share what there is. Each costs a socket and a handshake on both sides.
+const MAX_TUNNELS: usize = 64;

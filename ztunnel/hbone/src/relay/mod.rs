@@ -1,0 +1,95 @@
+//! Two TCP connections joined without a tunnel: within a node, or in plaintext.
+//!
+//! Bytes go through the worker's scratch buffer, from one socket's kernel buffer to the other's in one turn; only what
+//! the receiver does not take is kept. While one side sends in bulk, bytes stay in the kernel: [`splice`].
+
+mod flow;
+mod splice;
+
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::socket::Socket;
+use crate::tunnel::{Buffers, Meter};
+use flow::Flow;
+
+/// Why a relay ended before both directions had.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The client's connection failed, mostly by a reset.
+    #[error("client's connection failed")]
+    Client(#[source] io::Error),
+    /// The server's connection failed, mostly by a reset.
+    #[error("server's connection failed")]
+    Server(#[source] io::Error),
+}
+
+/// Joins two connections until both directions have ended. Half-closes are carried as such, and a reset as a reset.
+///
+/// # Errors
+/// When either side fails; the other has been reset then.
+///
+/// # Cancel safety
+/// Dropping the future resets both sides.
+pub async fn join(
+    client: Socket,
+    server: Socket,
+    buffers: &Buffers,
+    meter: Rc<dyn Meter>,
+) -> Result<(), JoinError> {
+    let mut pair = Pair { client, server, up: Flow::default(), down: Flow::default(), meter, finished: false };
+    poll_fn(|cx| pair.poll(cx, buffers)).await
+}
+
+struct Pair {
+    client: Socket,
+    server: Socket,
+    up: Flow,
+    down: Flow,
+    meter: Rc<dyn Meter>,
+    finished: bool,
+}
+
+/// Which socket of a flow failed.
+enum FlowError {
+    From(io::Error),
+    To(io::Error),
+}
+
+impl Pair {
+    fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<Result<(), JoinError>> {
+        let Self { client, server, up, down, meter, .. } = self;
+        let up = up.poll(cx, client, server, buffers, &|count| meter.sent(count));
+        let up = up.map_err(|error| match error {
+            FlowError::From(error) => JoinError::Client(error),
+            FlowError::To(error) => JoinError::Server(error),
+        });
+        if let Poll::Ready(Err(error)) = up {
+            return Poll::Ready(Err(error));
+        }
+        let down = down.poll(cx, server, client, buffers, &|count| meter.received(count));
+        let down = down.map_err(|error| match error {
+            FlowError::From(error) => JoinError::Server(error),
+            FlowError::To(error) => JoinError::Client(error),
+        });
+        match (up, down) {
+            (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (Poll::Ready(_), Poll::Ready(_)) => {
+                self.finished = true;
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.client.reset_on_close();
+            self.server.reset_on_close();
+        }
+    }
+}

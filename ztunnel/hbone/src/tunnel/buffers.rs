@@ -1,0 +1,75 @@
+//! Buffers that the tunnels and relays of one worker share.
+//!
+//! Nothing that is idle holds one: what is read is read into the worker's one scratch buffer and mostly gone before
+//! the poll ends, and what is to be sent lies in a buffer of the pool only until the kernel has taken it.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::Rc;
+
+use crate::record::MAX_RECORD;
+
+/// The buffers of one worker. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Buffers(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    scratch: RefCell<Box<[u8]>>,
+    spare: RefCell<Vec<Box<[u8]>>>,
+    /// Buffers for sending that are in use.
+    lent: Cell<usize>,
+}
+
+impl Buffers {
+    /// The buffers of a worker.
+    pub fn new() -> Self {
+        let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+        Self(Rc::new(Shared { scratch, spare: RefCell::default(), lent: Cell::new(0) }))
+    }
+
+    /// The buffer that everything is received into, for the length of one poll.
+    ///
+    /// # Panics
+    /// When it is in use: a poll that calls another one must not hold it.
+    pub fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
+        self.0.scratch.borrow_mut()
+    }
+
+    /// A buffer of [`SEND_BUFFER`] bytes, to be [given back](Self::give_back).
+    pub(super) fn lend(&self) -> Box<[u8]> {
+        self.0.lent.set(self.0.lent.get() + 1);
+        let spare = self.0.spare.borrow_mut().pop();
+        spare.unwrap_or_else(|| vec![0; SEND_BUFFER].into_boxed_slice())
+    }
+
+    pub(super) fn give_back(&self, buffer: Box<[u8]>) {
+        self.0.lent.set(self.0.lent.get().saturating_sub(1));
+        let mut spare = self.0.spare.borrow_mut();
+        if spare.len() < MAX_SPARE && buffer.len() == SEND_BUFFER {
+            spare.push(buffer);
+        }
+    }
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What one read takes at most, behind room for the part of a record that an earlier read has left. Large reads are
+/// where bulk gets its speed; larger ones than this gain nothing more.
+pub const READ: usize = 256 << 10;
+
+/// Bytes of the scratch buffer.
+pub(super) const SCRATCH: usize = READ + crate::record::MAX_RECEIVED;
+
+/// Records that a buffer for sending has room for.
+pub(super) const RECORDS: usize = 16;
+
+/// Bytes of a buffer for sending: as many full records as one read fills, and one more, since the first may begin
+/// anywhere in front of where the last may.
+pub(super) const SEND_BUFFER: usize = (RECORDS + 1) * MAX_RECORD;
+
+/// Buffers kept although nobody needs them: more than a worker sends from at a time.
+const MAX_SPARE: usize = 4;

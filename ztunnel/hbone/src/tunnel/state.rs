@@ -1,0 +1,128 @@
+//! A tunnel's data.
+
+use std::task::Waker;
+
+use slab::Slab;
+
+use super::buffers::Buffers;
+use super::lane::Lane;
+use super::outgoing::{FlushError, Outgoing};
+use crate::h2::{Connection, ConnectionError};
+use crate::record::{RecordError, Records};
+
+/// A tunnel's data, borrowed for the length of one poll.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) h2: Connection,
+    pub(super) records: Records,
+    pub(super) outgoing: Outgoing,
+    /// Streams by token.
+    pub(super) lanes: Slab<Lane>,
+    /// The beginning of a record that is not all there yet.
+    pub(super) partial: Vec<u8>,
+    /// Relays that wait for room in `outgoing`.
+    pub(super) blocked: Vec<Waker>,
+    /// Relays that wait for the connection's window.
+    pub(super) driver: Option<Waker>,
+    /// The driver has been woken and has not run since.
+    pub(super) scheduled: bool,
+    /// Anything was received since the last look.
+    pub(super) alive: bool,
+    pub(super) ended: Option<Ended>,
+}
+
+/// Why a tunnel ended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Ended {
+    /// It was to be closed, and its last stream had ended.
+    #[error("tunnel was closed")]
+    Closed,
+    /// The driver was dropped: the worker ends.
+    #[error("tunnel was given up")]
+    Dropped,
+    /// The peer closed it.
+    #[error("peer closed the tunnel")]
+    PeerClosed,
+    /// The peer breaks HTTP/2.
+    #[error("peer broke the tunnel's protocol")]
+    Protocol(#[from] ConnectionError),
+    /// The peer breaks TLS.
+    #[error("peer broke the tunnel's encryption")]
+    Record(#[source] std::sync::Arc<RecordError>),
+    /// The socket failed.
+    #[error("tunnel's socket failed")]
+    Socket(#[source] std::sync::Arc<std::io::Error>),
+    /// The peer answers no ping.
+    #[error("peer did not answer a ping within {0:?}")]
+    Unresponsive(std::time::Duration),
+}
+
+impl State {
+    pub(super) fn new(h2: Connection, records: Records, received: Vec<u8>) -> Self {
+        Self {
+            h2,
+            records,
+            outgoing: Outgoing::default(),
+            lanes: Slab::new(),
+            partial: received,
+            blocked: Vec::new(),
+            driver: None,
+            scheduled: false,
+            alive: false,
+            ended: None,
+        }
+    }
+
+    /// Has the driver run soon.
+    pub(super) fn schedule(&mut self) {
+        if !self.scheduled {
+            self.scheduled = true;
+            if let Some(driver) = &self.driver {
+                driver.wake_by_ref();
+            }
+        }
+    }
+
+    /// Puts the control frames that there are behind what is to be sent.
+    pub(super) fn collect_control(&mut self, buffers: &Buffers) -> Result<(), RecordError> {
+        if self.h2.control().is_empty() {
+            return Ok(());
+        }
+        self.outgoing.control(self.h2.control(), &mut self.records, buffers)
+    }
+
+    /// Ends the tunnel for everyone who waits for it.
+    pub(super) fn end(&mut self, why: Ended, buffers: &Buffers) {
+        if self.ended.is_none() {
+            self.ended = Some(why);
+        }
+        self.outgoing.reset(buffers);
+        self.partial = Vec::new();
+        for (_, lane) in &self.lanes {
+            lane.wake();
+        }
+        self.unblock();
+    }
+
+    /// Wakes those who wait for room.
+    pub(super) fn unblock(&mut self) {
+        for waker in self.blocked.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+impl From<RecordError> for Ended {
+    fn from(error: RecordError) -> Self {
+        Self::Record(std::sync::Arc::new(error))
+    }
+}
+
+impl From<FlushError> for Ended {
+    fn from(error: FlushError) -> Self {
+        match error {
+            FlushError::Record(error) => error.into(),
+            FlushError::Socket(error) => Self::Socket(std::sync::Arc::new(error)),
+        }
+    }
+}
