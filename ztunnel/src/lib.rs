@@ -6,5 +6,6 @@ pub mod enrol;
 pub mod netlink;
 pub mod netns;
 pub mod probe;
+pub mod proxy;
 pub mod redirect;
 pub mod telemetry;

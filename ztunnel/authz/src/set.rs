@@ -50,6 +50,17 @@ pub enum DenyReason {
     UnknownPolicy,
 }
 
+impl DenyReason {
+    /// The reason as the label of a metric.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::DenyMatched => "deny_matched",
+            Self::NoAllowMatched => "no_allow_matched",
+            Self::UnknownPolicy => "unknown_policy",
+        }
+    }
+}
+
 /// A rule of a policy.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct MatchedRule {

@@ -59,6 +59,11 @@ impl PodSockets {
         self.make(destination, Type::DGRAM, Protocol::UDP)
     }
 
+    /// How long silence is borne on its connections.
+    pub const fn tuning(&self) -> &SocketTuning {
+        &self.tuning
+    }
+
     /// The namespace that sockets are made in.
     pub const fn netns(&self) -> &Arc<PodNetns> {
         &self.netns

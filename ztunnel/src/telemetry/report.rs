@@ -72,7 +72,14 @@ impl Report {
     /// The connection failed.
     pub fn failed(mut self, flag: ResponseFlag, error: impl fmt::Display + Send + 'static) {
         if let Some(open) = self.open.take() {
-            open.end(Some((flag, Box::new(error))));
+            open.end(Some(flag), Some(Box::new(error)));
+        }
+    }
+
+    /// The connection had come about and broke off, mostly by a reset: it counts as closed, and its record says why.
+    pub fn broken(mut self, error: impl fmt::Display + Send + 'static) {
+        if let Some(open) = self.open.take() {
+            open.end(None, Some(Box::new(error)));
         }
     }
 
@@ -88,16 +95,15 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
-            open.end(None);
+            open.end(None, None);
         }
     }
 }
 
 impl Open {
-    fn end(self, failure: Option<(ResponseFlag, Box<dyn fmt::Display + Send>)>) {
+    fn end(self, flag: Option<ResponseFlag>, error: Option<Box<dyn fmt::Display + Send>>) {
         let Self { opening, counters, access, since } = self;
         let (bytes_sent, bytes_received) = counters.bytes();
-        let (flag, error) = failure.unzip();
         match flag {
             Some(flag) => counters.failed(flag),
             None => drop(counters),

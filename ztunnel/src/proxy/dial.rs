@@ -1,0 +1,51 @@
+//! TCP connections to upstreams.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use authz::Permit;
+use hbone::socket::Socket;
+use tokio::time::timeout;
+
+use super::failure::Failure;
+use super::worker::Worker;
+use crate::redirect::PodSockets;
+
+impl Worker {
+    /// Connects from inside a pod's namespace to `address`.
+    pub(super) async fn dial(&self, sockets: &PodSockets, address: SocketAddr) -> Result<Socket, Failure> {
+        self.dial_from(sockets, address, None).await
+    }
+
+    /// Connects to an application of a pod, as `source` where that is to be seen. What permits it is used up.
+    pub(super) async fn dial_app(
+        &self,
+        sockets: &PodSockets,
+        address: SocketAddr,
+        source: SocketAddr,
+        _permit: Permit,
+    ) -> Result<Socket, Failure> {
+        // From the pod to itself, its own address is not foreign and needs no pretending.
+        let spoof = self.shared.settings.original_source
+            && source.ip() != address.ip()
+            && source.is_ipv4() == address.is_ipv4();
+        self.dial_from(sockets, address, spoof.then_some(SocketAddr::new(source.ip(), 0))).await
+    }
+
+    async fn dial_from(
+        &self,
+        sockets: &PodSockets,
+        address: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> Result<Socket, Failure> {
+        let waited = self.shared.settings.timeouts.connect;
+        let failed = |source: io::Error| Failure::Connect { address, source: Arc::new(source) };
+        let raw = sockets.tcp(address.ip(), source).map_err(failed)?;
+        match timeout(waited, Socket::connect(raw, address)).await {
+            Ok(Ok(socket)) => Ok(socket),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_elapsed) => Err(Failure::ConnectTimeout { address, waited }),
+        }
+    }
+}

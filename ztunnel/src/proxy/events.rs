@@ -1,0 +1,81 @@
+//! What enrolment tells.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::pod::ServedPod;
+use super::workers::Workers;
+use crate::enrol::{CaptureEvents, CapturedPod, PodStatus, PodUid};
+
+/// The captured pods of this node. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Captured {
+    pods: Arc<Mutex<HashMap<mesh::PodUid, Arc<ServedPod>>>>,
+    probes: Arc<Mutex<HashMap<mesh::PodUid, Vec<u16>>>>,
+}
+
+/// Hands captured pods to the workers, and tells the rest of the daemon how pods fare.
+#[derive(Debug)]
+pub struct ProxyEvents {
+    captured: Captured,
+    workers: Arc<Workers>,
+    /// How all pods fare; none until enrolment has first told.
+    status: watch::Sender<Option<Vec<PodStatus>>>,
+}
+
+impl Captured {
+    /// All captured pods.
+    pub fn pods(&self) -> Vec<Arc<ServedPod>> {
+        lock(&self.pods).values().cloned().collect()
+    }
+
+    /// Says which ports of each pod the kubelet probes.
+    pub fn set_probe_ports(&self, ports: HashMap<mesh::PodUid, Vec<u16>>) {
+        for (uid, pod) in &*lock(&self.pods) {
+            let of_pod = ports.get(uid).cloned().unwrap_or_default();
+            if **pod.probe_ports.load() != of_pod {
+                pod.probe_ports.store(Arc::new(of_pod));
+            }
+        }
+        *lock(&self.probes) = ports;
+    }
+}
+
+impl ProxyEvents {
+    /// Events for `workers`; what is told of pods can be followed at the receiver.
+    pub fn new(captured: Captured, workers: Arc<Workers>) -> (Self, watch::Receiver<Option<Vec<PodStatus>>>) {
+        let (status, told) = watch::channel(None);
+        (Self { captured, workers, status }, told)
+    }
+}
+
+impl CaptureEvents for ProxyEvents {
+    fn captured(&mut self, pod: CapturedPod) {
+        let uid = mesh::PodUid::from(&pod.pod.uid);
+        let ports = lock(&self.captured.probes).get(&uid).cloned().unwrap_or_default();
+        let pod = Arc::new(ServedPod::new(pod, ports));
+        lock(&self.captured.pods).insert(uid, pod.clone());
+        self.workers.serve(&pod);
+    }
+
+    fn draining(&mut self, uid: &PodUid) {
+        self.workers.draining(&uid.into());
+    }
+
+    fn gone(&mut self, uid: &PodUid) {
+        let uid = mesh::PodUid::from(uid);
+        lock(&self.captured.pods).remove(&uid);
+        self.workers.gone(&uid);
+    }
+
+    fn report(&mut self, pods: &[PodStatus]) {
+        self.status.send_replace(Some(pods.to_vec()));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every change is one step: a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

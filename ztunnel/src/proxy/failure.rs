@@ -1,0 +1,119 @@
+//! Why an outbound connection did not come about.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daemon::metrics::ResponseFlag;
+use hbone::record::HandshakeError;
+use hbone::tunnel::StreamError;
+
+use super::shared::Unavailable;
+use crate::decision::{InboundError, Refusal, Refused};
+
+/// Why an outbound connection did not come about.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The upstream could not be connected to.
+    #[error("{address} cannot be connected to: {source}")]
+    Connect { address: SocketAddr, source: Arc<io::Error> },
+    /// The upstream did not answer.
+    #[error("{address} did not answer within {waited:?}; a NetworkPolicy may stand in the way")]
+    ConnectTimeout { address: SocketAddr, waited: Duration },
+    /// The destination on this node refuses it.
+    #[error("destination refuses the connection: {}", chain(.0))]
+    Destination(InboundError),
+    /// The name has no address.
+    #[error("host {host} has no address")]
+    HostUnknown { host: Arc<str> },
+    /// The pod is no longer captured.
+    #[error("the pod is no longer captured")]
+    Released,
+    /// The mesh refuses it.
+    #[error("{}", chain(.0))]
+    Refused(Refused),
+    /// The peer did not answer CONNECT.
+    #[error("peer did not answer the request within {waited:?}")]
+    RequestTimeout { waited: Duration },
+    /// The peer refused.
+    #[error("peer answered with status {status}")]
+    Status { status: u16 },
+    /// The stream or its tunnel failed.
+    #[error("{}", chain(.0))]
+    Stream(StreamError),
+    /// TLS did not come up.
+    #[error("tunnel to {address} did not come up: {}", chain(.source))]
+    Tls { address: SocketAddr, source: Arc<HandshakeError> },
+    /// TLS did not come up in time.
+    #[error("tunnel to {address} did not come up within {waited:?}")]
+    TlsTimeout { address: SocketAddr, waited: Duration },
+    /// We have no certificate.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The mesh does not know the pod.
+    #[error("the mesh does not know the pod that the connection comes from")]
+    UnknownSource,
+}
+
+impl Failure {
+    /// How Istio's metrics name it.
+    pub(super) fn flag(&self) -> ResponseFlag {
+        match self {
+            Self::Status { status: 401 } | Self::Destination(InboundError::Denied(_)) => ResponseFlag::Deny,
+            Self::Refused(refused) => match &*refused.refusal {
+                Refusal::PlaintextRefused { .. } | Refusal::UnknownDestination { .. } => ResponseFlag::Deny,
+                _ => ResponseFlag::Connect,
+            },
+            Self::ConnectTimeout { address, .. } if address.port() == crate::redirect::HBONE_PORT => {
+                ResponseFlag::NetworkPolicy
+            }
+            Self::Tls { source, .. } => match **source {
+                HandshakeError::Peer(_) => ResponseFlag::IdentityError,
+                HandshakeError::Tls(ref error) if certs::PeerError::from_rustls(error).is_some() => {
+                    ResponseFlag::IdentityError
+                }
+                HandshakeError::NoH2 => ResponseFlag::H2HandshakeFailure,
+                _ => ResponseFlag::TlsFailure,
+            },
+            Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
+            Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
+            _ => ResponseFlag::Connect,
+        }
+    }
+
+    /// Whether another endpoint may do better: nothing was sent yet, and the fault is this endpoint's.
+    pub(super) const fn is_endpoints_own(&self) -> bool {
+        match self {
+            Self::Connect { .. }
+            | Self::ConnectTimeout { .. }
+            | Self::HostUnknown { .. }
+            | Self::RequestTimeout { .. }
+            | Self::Stream(_)
+            | Self::Tls { .. }
+            | Self::TlsTimeout { .. } => true,
+            Self::Status { status } => *status >= 500,
+            Self::Destination(_)
+            | Self::Refused(_)
+            | Self::Released
+            | Self::Unavailable(_)
+            | Self::UnknownSource => false,
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.to_string();
+        // Transparent errors say the same again.
+        if !text.ends_with(&inner) {
+            text.push_str(": ");
+            text.push_str(&inner);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! Peers' tunnels.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use certs::IdentityConfigs;
+use hbone::h2::Limits;
+use hbone::record::{self, Established};
+use hbone::socket::Socket;
+use hbone::tunnel::{Timing, Tunnel, drive};
+use tokio::time::timeout;
+
+use super::failure::chain;
+use super::pod::ServedPod;
+use super::shared::{Handshakes, Slot};
+use super::tunnelled::{self, Inbound};
+use super::worker::Worker;
+use super::workers::Arrival;
+use crate::decision::verify_peer;
+use crate::redirect::canonical;
+
+/// Serves one tunnel to a pod.
+pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { socket, pod, load, .. } = arrival;
+    let (Ok(peer), Ok(local)) = (socket.peer_addr(), socket.local_addr()) else { return };
+    let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
+    let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
+    let Ok(socket) = Socket::from_nonblocking(socket) else { return };
+    let Some(established) = handshake(&worker, &pod, socket, from).await else { return };
+    let identity = established.peer.clone();
+    let source = {
+        let snapshot = worker.shared.snapshots.load();
+        let network = pod.workload(&snapshot).map(|local| local.profile.network.clone()).unwrap_or_default();
+        verify_peer(&snapshot, &network, from, &identity, worker.shared.settings.strangers)
+            .map(|known| known.cloned())
+    };
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => {
+            failed(&worker, "identity");
+            tracing::warn!(pod = %pod.uid.0, %error, "tunnel is refused");
+            return;
+        }
+    };
+    let tunnel =
+        Tunnel::server(established, Limits::default(), Timing::default(), worker.buffers.clone());
+    let peer_uid = source.as_ref().map(|source| source.uid.clone());
+    let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
+    let inbound =
+        Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
+    let ended = drive(tunnel, |request| {
+        let serving = tunnelled::serve(inbound.clone(), request);
+        worker.tasks.spawn_local("tunnelled", serving);
+    })
+    .await;
+    drop(listed);
+    tracing::debug!(%from, ended = chain(&ended), "tunnel ended");
+}
+
+async fn handshake(
+    worker: &Rc<Worker>,
+    pod: &Arc<ServedPod>,
+    socket: Socket,
+    from: IpAddr,
+) -> Option<Established> {
+    let limits = worker.shared.settings.limits;
+    let within_limits = (
+        Slot::take(Handshakes(worker.shared.clone()), limits.handshakes),
+        worker.handshakes.take(from, limits.handshakes_per_source),
+    );
+    let (Some(_slot), Some(_of_source)) = within_limits else {
+        worker.shared.counts.turned_away.with_label_values(&["handshakes"]).inc();
+        socket.reset_on_close();
+        return None;
+    };
+    let within = worker.shared.settings.timeouts.handshake;
+    let shaking = async {
+        let configs = configs(worker, pod).await?;
+        let established = record::accept(socket, configs.server()).await;
+        established.inspect_err(|error| {
+            let is_peer = matches!(error, record::HandshakeError::Peer(_));
+            failed(worker, if is_peer { "identity" } else { "tls" });
+            tracing::debug!(%from, error = chain(error), "handshake failed");
+        })
+        .ok()
+    };
+    match timeout(within, shaking).await {
+        Ok(established) => {
+            let established = established?;
+            worker.count_handshake("inbound", established.resumed);
+            Some(established)
+        }
+        Err(_elapsed) => {
+            failed(worker, "timeout");
+            tracing::debug!(%from, "handshake took too long");
+            None
+        }
+    }
+}
+
+/// The TLS configurations of the pod's own identity.
+async fn configs(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Option<Arc<IdentityConfigs>> {
+    let identity = {
+        let snapshot = worker.shared.snapshots.load();
+        pod.workload(&snapshot).and_then(|workload| workload.identity())
+    };
+    let Some(identity) = identity else {
+        failed(worker, "unknown_pod");
+        return None;
+    };
+    match worker.configs(&identity).await {
+        Ok(configs) => Some(configs),
+        Err(error) => {
+            failed(worker, "no_certificate");
+            tracing::warn!(pod = %pod.uid.0, %error, "tunnel is refused");
+            None
+        }
+    }
+}
+
+fn failed(worker: &Worker, cause: &str) {
+    worker.shared.counts.handshake_failures.with_label_values(&["inbound", cause]).inc();
+}
+
+/// Handshakes in progress by source address, so that one source cannot take them all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HandshakesBySource(Rc<RefCell<std::collections::HashMap<IpAddr, usize>>>);
+
+/// A place among the handshakes of a source.
+pub(super) struct OfSource {
+    all: HandshakesBySource,
+    source: IpAddr,
+}
+
+impl HandshakesBySource {
+    fn take(&self, source: IpAddr, limit: usize) -> Option<OfSource> {
+        let mut counts = self.0.borrow_mut();
+        let count = counts.entry(source).or_default();
+        if *count >= limit {
+            return None;
+        }
+        *count += 1;
+        Some(OfSource { all: self.clone(), source })
+    }
+}
+
+impl Drop for OfSource {
+    fn drop(&mut self) {
+        let mut counts = self.all.0.borrow_mut();
+        if let Some(count) = counts.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.source);
+            }
+        }
+    }
+}

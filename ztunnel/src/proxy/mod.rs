@@ -1,0 +1,36 @@
+//! The byte path: from accepted sockets to relayed connections.
+//!
+//! Workers share nothing on it. Each is one thread with its own connections, tunnels and pool; an accepted connection
+//! is given to one worker and ends there. What they do share is in [`Shared`], looked at once per connection.
+//!
+//! - [`workers`] starts them and talks to them; [`worker`] is one; [`accept`] takes connections off pods' listeners;
+//! - [`outbound`]: what a pod opens, carried by [`tunnel_out`], [`node_local`] or directly;
+//! - [`inbound`]: peers' tunnels, [`tunnelled`]: a connection in one; [`plaintext`]: what comes in without a tunnel;
+//! - [`live`]: connections that live, to be asked again when policy changes, and to be listed;
+//! - [`events`]: what enrolment tells.
+
+mod accept;
+mod baggage;
+mod dial;
+mod events;
+mod failure;
+mod inbound;
+mod live;
+mod meter;
+mod node_local;
+mod outbound;
+mod plaintext;
+mod pod;
+mod recheck;
+mod shared;
+mod tunnel_out;
+mod tunnelled;
+mod view;
+mod worker;
+mod workers;
+
+pub use events::{Captured, ProxyEvents};
+pub use live::ConnectionView;
+pub use pod::ServedPod;
+pub use shared::{Awaited, ProxyMetrics, Resolve, Settings, Shared, Svids, Unavailable};
+pub use workers::{StartError, Workers};

@@ -1,0 +1,105 @@
+//! Two pods of this node, joined without a tunnel.
+//!
+//! The decision is the receiver's, as it would be at the end of a tunnel: same policy, same records. Who the sender is
+//! needs no proof, as the connection was taken from its own namespace.
+
+use std::sync::Arc;
+
+use daemon::logs::{Direction, Path};
+use hbone::relay;
+use hbone::socket::Socket;
+
+use super::failure::{Failure, chain};
+use super::live::Admission;
+use super::meter::Metered;
+use super::outbound::{Outbound, Source};
+use super::pod::ServedPod;
+use crate::decision::{self, InboundError};
+use crate::enrol::Lease;
+use crate::telemetry::{End, Opening, policy_ref};
+
+/// A connection to another pod of this node.
+pub(super) struct Joined {
+    upstream: Socket,
+    pod: Arc<ServedPod>,
+    admission: Admission,
+    inbound: Opening,
+    _lease: Lease,
+}
+
+impl Outbound {
+    /// Connects to a pod of this node; none where it is not served here.
+    pub(super) async fn join(
+        &self,
+        source: &Source,
+        tunnel: &decision::Tunnel,
+    ) -> Option<Result<Joined, Failure>> {
+        let uid = tunnel.upstream.workload.as_ref()?.pod_uid.as_ref()?;
+        let pod = self.worker.pod(uid)?;
+        let lease = pod.captured.leases.take()?;
+        Some(self.join_pod(source, tunnel, pod, lease).await)
+    }
+
+    async fn join_pod(
+        &self,
+        source: &Source,
+        tunnel: &decision::Tunnel,
+        pod: Arc<ServedPod>,
+        lease: Lease,
+    ) -> Result<Joined, Failure> {
+        let identity = source.identity.as_ref().ok_or(Failure::UnknownSource)?;
+        let decided = {
+            let snapshot = self.worker.shared.snapshots.load();
+            let local = pod.workload(&snapshot).ok_or(Failure::Released)?;
+            decision::node_local(&snapshot, local, identity, self.client.ip(), tunnel.authority)
+                .map(|target| (target, local.clone()))
+        };
+        let (target, workload) = decided.map_err(|error| self.denied(error))?;
+        let inbound = Opening {
+            direction: Direction::Inbound,
+            path: Path::NodeLocal,
+            source: End {
+                addr: self.client,
+                workload: Some(source.workload.clone()),
+                identity: Some(identity.clone()),
+            },
+            destination: End {
+                addr: target.upstream,
+                identity: workload.identity(),
+                workload: Some(workload),
+            },
+            hbone_addr: None,
+            service: tunnel.upstream.service.clone(),
+            hostname: None,
+            policy: target.permit.by().map(|name| policy_ref(name, None)),
+        };
+        let admission = Admission {
+            source: Some(identity.clone()),
+            source_ip: self.client.ip(),
+            destination: target.upstream,
+            policies: target.policies,
+        };
+        let sockets = &pod.captured.sockets;
+        let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
+        Ok(Joined { upstream, pod, admission, inbound, _lease: lease })
+    }
+
+    pub(super) async fn relay_local(&self, socket: Socket, mut opening: Opening, joined: Joined) {
+        let Joined { upstream, pod, admission, inbound, _lease } = joined;
+        opening.destination.identity = inbound.destination.identity.clone();
+        let worker = &self.worker;
+        let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);
+        // Listed under the receiver, whose policies decide; when the sender goes, its own socket says so.
+        let live = worker.live.connection(&pod.uid, &metered, Some(admission));
+        let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
+        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| chain(&error)));
+        worker.conclude(&metered, ended);
+    }
+
+    fn denied(&self, error: InboundError) -> Failure {
+        if let InboundError::Denied(denied) = &error {
+            self.worker.count_denial(denied);
+        }
+        Failure::Destination(error)
+    }
+}

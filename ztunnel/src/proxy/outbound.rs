@@ -1,0 +1,282 @@
+//! What a pod opens.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use daemon::logs::{Direction, Path};
+use hbone::relay;
+use hbone::socket::Socket;
+use hbone::tunnel::Stream;
+use identity::SpiffeId;
+use mesh::{AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
+use smallvec::SmallVec;
+
+use super::failure::{Failure, chain};
+use super::meter::Metered;
+use super::node_local::Joined;
+use super::pod::ServedPod;
+use super::tunnel_out::Asker;
+use super::worker::Worker;
+use super::workers::Arrival;
+use crate::decision::{self, Call, Passed, Plan, Refused, Upstream};
+use crate::redirect::{canonical, original_destination};
+use crate::telemetry::{End, Opening};
+
+/// Serves one connection of a pod to somewhere.
+pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
+    let Arrival { socket, pod, load: _load, .. } = arrival;
+    let ends = (original_destination(&socket), socket.peer_addr());
+    let (Ok(destination), Ok(client)) = ends else { return };
+    let Some(client) = client.as_socket().map(canonical) else { return };
+    let limit = worker.shared.settings.limits.connections_per_pod;
+    let Ok(socket) = Socket::from_nonblocking(socket) else { return };
+    let Some(_slot) = pod.connection(limit) else {
+        worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
+        socket.reset_on_close();
+        return;
+    };
+    let outbound = Outbound { worker, pod, client, destination };
+    outbound.run(socket).await;
+}
+
+/// One connection on its way out.
+pub(super) struct Outbound {
+    pub(super) worker: Rc<Worker>,
+    pub(super) pod: Arc<ServedPod>,
+    pub(super) client: SocketAddr,
+    pub(super) destination: SocketAddr,
+}
+
+/// What carries a connection.
+enum Carrier {
+    Plain(Socket),
+    Local(Box<Joined>),
+    Stream(Stream),
+}
+
+/// Who opens it.
+pub(super) struct Source {
+    pub(super) workload: Arc<Workload>,
+    pub(super) identity: Option<SpiffeId>,
+}
+
+impl Outbound {
+    async fn run(&self, socket: Socket) {
+        let Some(_lease) = self.pod.captured.leases.take() else {
+            return self.refuse(&socket, None, None, Failure::Released);
+        };
+        let Some(source) = self.source().await else {
+            return self.refuse(&socket, None, None, Failure::UnknownSource);
+        };
+        match self.connect(&source).await {
+            Ok((plan, carrier)) => {
+                self.remember(&plan);
+                self.relay(socket, &source, &plan, carrier).await;
+            }
+            Err((plan, failure)) => self.refuse(&socket, Some(&source), plan.as_deref(), failure),
+        }
+    }
+
+    /// The pod as the mesh knows it; a pod that was captured a moment ago may not be known yet.
+    async fn source(&self) -> Option<Source> {
+        let deadline = Instant::now() + SOURCE_WAIT;
+        loop {
+            if let Some(workload) = self.pod.workload(&self.worker.shared.snapshots.load()).cloned() {
+                return Some(Source { identity: workload.identity(), workload });
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(SOURCE_POLL).await;
+        }
+    }
+
+    /// Finds somebody who takes the connection: the next endpoint where one fails before anything was sent.
+    async fn connect(&self, source: &Source) -> Result<(Plan, Carrier), (Option<Box<Plan>>, Failure)> {
+        let mut tried: SmallVec<[EndpointTarget; 2]> = SmallVec::new();
+        let mut last: Option<(Box<Plan>, Failure)> = None;
+        loop {
+            let plan = match self.decide(source, &tried) {
+                Ok(plan) => plan,
+                // Nobody else is left: what the last one said tells more.
+                Err(refused) => {
+                    return Err(match last {
+                        Some((plan, failure)) => (Some(plan), failure),
+                        None => (None, Failure::Refused(refused)),
+                    });
+                }
+            };
+            match self.carry(source, &plan).await {
+                Ok(carrier) => return Ok((plan, carrier)),
+                Err(failure) => {
+                    let picked = plan.picked().map(|picked| picked.endpoint.target.clone());
+                    let another = picked.filter(|_| failure.is_endpoints_own() && tried.len() + 1 < ATTEMPTS);
+                    let Some(target) = another else { return Err((Some(Box::new(plan)), failure)) };
+                    tracing::debug!(error = %failure, "endpoint failed, trying another");
+                    tried.push(target);
+                    last = Some((Box::new(plan), failure));
+                }
+            }
+        }
+    }
+
+    fn decide(&self, source: &Source, exclude: &[EndpointTarget]) -> Result<Plan, Refused> {
+        let shared = &self.worker.shared;
+        let settings = decision::Settings { node_local: shared.settings.node_local };
+        let recall = |service: &ServiceKey, port: u16| self.recall(service, port);
+        let call = Call {
+            source: &source.workload,
+            destination: self.destination,
+            random: self.worker.random(),
+            recall: &recall,
+            exclude,
+        };
+        decision::outbound(&shared.snapshots.load(), settings, &call)
+    }
+
+    async fn carry(&self, source: &Source, plan: &Plan) -> Result<Carrier, Failure> {
+        let worker = &self.worker;
+        let carried = match plan {
+            Plan::Local(tunnel) => match self.join(source, tunnel).await {
+                Some(joined) => joined.map(|joined| Carrier::Local(Box::new(joined))),
+                // Not served here (any more): its node's daemon is asked like any other.
+                None => self.tunnelled(source, tunnel).await,
+            },
+            Plan::Hbone(tunnel) | Plan::Waypoint(tunnel) => self.tunnelled(source, tunnel).await,
+            Plan::Direct { upstream, .. } => match self.place(upstream).await {
+                Ok(address) => worker.dial(&self.pod.captured.sockets, address).await.map(Carrier::Plain),
+                Err(failure) => Err(failure),
+            },
+            Plan::Passthrough { destination, .. } => {
+                worker.dial(&self.pod.captured.sockets, *destination).await.map(Carrier::Plain)
+            }
+        };
+        let outcome = if carried.is_ok() { "connected" } else { "failed" };
+        worker.shared.counts.dials.with_label_values(&[path(plan).as_str(), outcome]).inc();
+        carried
+    }
+
+    async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
+        let Some(identity) = &source.identity else { return Err(Failure::UnknownSource) };
+        let asker =
+            Asker { pod: &self.pod, workload: &source.workload, identity, client: self.client };
+        self.worker.stream(&asker, tunnel).await.map(Carrier::Stream)
+    }
+
+    /// The address of an upstream; one that is known by name is looked up.
+    async fn place(&self, upstream: &Upstream) -> Result<SocketAddr, Failure> {
+        let ip = match &upstream.place {
+            Place::Address(address) => address.ip,
+            Place::Name(host) => {
+                let family = Family::of(self.destination.ip());
+                let found = self.worker.shared.resolve.resolve(host, family).await;
+                *found.first().ok_or_else(|| Failure::HostUnknown { host: host.clone() })?
+            }
+        };
+        Ok(SocketAddr::new(ip, upstream.port))
+    }
+
+    async fn relay(&self, socket: Socket, source: &Source, plan: &Plan, carrier: Carrier) {
+        if matches!(plan, Plan::Direct { unprotected: true, .. }) {
+            self.worker.shared.counts.unprotected.inc();
+        }
+        let mut opening = self.opening(Some(source), Some(plan));
+        if let Carrier::Local(joined) = carrier {
+            return self.relay_local(socket, opening, *joined).await;
+        }
+        if let Carrier::Stream(stream) = &carrier {
+            opening.destination.identity = Some(stream.tunnel().peer().clone());
+        }
+        let metered = Metered::new([self.worker.telemetry.open(opening)]);
+        let live = self.worker.live.connection(&self.pod.uid, &metered, None);
+        let ended = match carrier {
+            Carrier::Stream(stream) => {
+                let relayed = live.run(stream.relay(socket, metered.clone())).await;
+                relayed.map(|relayed| relayed.map_err(|error| chain(&error)))
+            }
+            Carrier::Plain(upstream) => {
+                let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
+                live.run(joined).await.map(|joined| joined.map_err(|error| chain(&error)))
+            }
+            Carrier::Local(_) => return,
+        };
+        self.worker.conclude(&metered, ended);
+    }
+
+    /// What is told of the connection.
+    pub(super) fn opening(&self, source: Option<&Source>, plan: Option<&Plan>) -> Opening {
+        let workload = plan.and_then(Plan::workload).cloned();
+        let tunnel = match plan {
+            Some(Plan::Hbone(tunnel) | Plan::Waypoint(tunnel)) => Some(tunnel.address),
+            _ => None,
+        };
+        let addr = match plan {
+            Some(Plan::Hbone(tunnel) | Plan::Local(tunnel) | Plan::Waypoint(tunnel)) => tunnel.authority,
+            Some(Plan::Direct { upstream: Upstream { place: Place::Address(address), port, .. }, .. }) => {
+                SocketAddr::new(address.ip, *port)
+            }
+            _ => self.destination,
+        };
+        Opening {
+            direction: Direction::Outbound,
+            path: plan.map_or(Path::Passthrough, path),
+            source: End {
+                addr: self.client,
+                workload: source.map(|source| source.workload.clone()),
+                identity: source.and_then(|source| source.identity.clone()),
+            },
+            destination: End { addr, workload, identity: None },
+            hbone_addr: tunnel,
+            service: plan.and_then(Plan::service).cloned(),
+            hostname: None,
+            policy: None,
+        }
+    }
+
+    fn refuse(&self, socket: &Socket, source: Option<&Source>, plan: Option<&Plan>, failure: Failure) {
+        socket.reset_on_close();
+        let mut opening = self.opening(source, plan);
+        if let Failure::Refused(refused) = &failure {
+            opening.service = refused.service.clone();
+            opening.destination.workload = refused.workload.clone();
+        }
+        self.worker.telemetry.open(opening).failed(failure.flag(), failure);
+    }
+
+    fn recall(&self, service: &ServiceKey, port: u16) -> Option<Remembered> {
+        let key = AffinityKey { client: self.client.ip(), service: service.clone(), port };
+        let affinities = self.worker.shared.affinities.lock().unwrap_or_else(|it| it.into_inner());
+        affinities.recall(&key, Instant::now()).cloned()
+    }
+
+    fn remember(&self, plan: &Plan) {
+        if let Some(picked) = plan.picked()
+            && let Some(timeout) = picked.remember
+        {
+            let (service, port) = (picked.service.clone(), picked.port);
+            let key = AffinityKey { client: self.client.ip(), service, port };
+            let mut affinities = self.worker.shared.affinities.lock().unwrap_or_else(|it| it.into_inner());
+            affinities.remember(key, picked.endpoint.clone(), timeout, Instant::now());
+        }
+    }
+}
+
+/// How the bytes of a plan travel.
+const fn path(plan: &Plan) -> Path {
+    match plan {
+        Plan::Direct { .. } => Path::Direct,
+        Plan::Hbone(_) | Plan::Waypoint(_) => Path::Hbone,
+        Plan::Local(_) => Path::NodeLocal,
+        Plan::Passthrough { passed: Passed::Node | Passed::Service | Passed::Unknown, .. } => Path::Passthrough,
+        Plan::Passthrough { passed: Passed::UnknownReported, .. } => Path::Passthrough,
+    }
+}
+
+/// How long a pod may be captured before the mesh knows it.
+const SOURCE_WAIT: Duration = Duration::from_secs(5);
+const SOURCE_POLL: Duration = Duration::from_millis(20);
+
+/// Endpoints that are tried for one connection.
+const ATTEMPTS: usize = 3;

@@ -1,0 +1,78 @@
+//! A changed mesh reaches live connections.
+
+use authz::{Attributes, Touched};
+use mesh::{ChangeSet, PodUid, Snapshot, Workload};
+
+use super::live::Cut;
+use super::worker::Worker;
+use crate::decision::verify_peer;
+
+impl Worker {
+    /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels or
+    /// identities changed, and those of peers that changed.
+    pub(super) fn recheck(&self, changes: &ChangeSet) {
+        let snapshot = self.shared.snapshots.load_full();
+        for uid in self.pod_uids() {
+            if let Some(workload) = snapshot.workload_by_pod_uid(&uid)
+                && concerns(changes, workload)
+            {
+                self.recheck_pod(&snapshot, &uid, workload);
+            }
+        }
+        for peer in &changes.workloads {
+            let network = |workload: &Workload| workload.profile.network.clone();
+            let network = snapshot.workload(peer).map(|workload| network(workload)).unwrap_or_default();
+            let strangers = self.shared.settings.strangers;
+            let cut = self.live.recheck_peer(peer, |from, identity| {
+                verify_peer(&snapshot, &network, from, identity, strangers).is_ok()
+            });
+            self.count_cuts(&Cut::PeerChanged, cut);
+        }
+    }
+
+    fn recheck_pod(&self, snapshot: &Snapshot, uid: &PodUid, workload: &Workload) {
+        let policies = snapshot.policies_for(workload);
+        let mut refusals = Vec::new();
+        self.live.recheck_pod(uid, |admission| {
+            if std::sync::Arc::ptr_eq(&admission.policies, &policies) {
+                return None;
+            }
+            admission.policies = policies.clone();
+            let attributes = Attributes {
+                source: admission.source.as_ref(),
+                source_ip: admission.source_ip,
+                destination: admission.destination,
+            };
+            let denied = policies.evaluate(&attributes).err()?;
+            refusals.push(denied.clone());
+            Some(Cut::Denied(denied))
+        });
+        for denied in refusals {
+            self.count_denial(&denied);
+            self.count_cuts(&Cut::Denied(denied), 1);
+        }
+    }
+
+    fn count_cuts(&self, why: &Cut, count: usize) {
+        if count > 0 {
+            let count = count.try_into().unwrap_or(u64::MAX);
+            self.shared.counts.cuts.with_label_values(&[why.label()]).inc_by(count);
+        }
+    }
+}
+
+/// Whether a change may concern the policies that apply to a workload.
+fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
+    let selected = |policy: &authz::PolicyName| {
+        workload.profile.policies.iter().any(|named| {
+            named.split_once('/') == Some((&*policy.namespace, &*policy.name))
+        })
+    };
+    changes.resync
+        || changes.workloads.contains(&workload.uid)
+        || changes.policies.iter().any(|touched| match touched {
+            Touched::Everything => true,
+            Touched::Namespace(namespace) => *namespace == workload.profile.namespace,
+            Touched::Selected(policy) => selected(policy),
+        })
+}

@@ -1,0 +1,183 @@
+//! What all workers share.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use certs::IdentityConfigs;
+use daemon::drain::Drain;
+use daemon::logs::AccessLog;
+use daemon::metrics::{Metrics, RegisterError};
+use identity::SpiffeId;
+use mesh::{Affinities, Family, Snapshots};
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+
+use crate::decision::Strangers;
+
+/// What all workers share. Nothing in it is asked more than a few times per connection.
+#[derive(Debug)]
+pub struct Shared {
+    /// The mesh.
+    pub snapshots: Snapshots,
+    /// TLS configurations.
+    pub svids: Arc<dyn Svids>,
+    /// Addresses of hosts that are known by name only.
+    pub resolve: Arc<dyn Resolve>,
+    /// What holds for every connection.
+    pub settings: Settings,
+    /// Which endpoint each client's connections go to, for services that want that.
+    pub affinities: Mutex<Affinities>,
+    /// Whether the daemon is about to end.
+    pub drain: Drain,
+    /// Where connections are counted.
+    pub metrics: Metrics,
+    /// What else is counted.
+    pub counts: ProxyMetrics,
+    /// Where connections' records go.
+    pub access: AccessLog,
+    /// TLS handshakes in progress.
+    pub handshakes: AtomicUsize,
+}
+
+/// What holds for every connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Two pods of this node are joined without a tunnel where that may be.
+    pub node_local: bool,
+    /// Applications see the original source address.
+    pub original_source: bool,
+    /// What becomes of tunnels from addresses that nobody is known at.
+    pub strangers: Strangers,
+    /// How long things may take.
+    pub timeouts: crate::config::Timeouts,
+    /// How much there may be.
+    pub limits: crate::config::Limits,
+}
+
+/// Where workers get the TLS configurations of local identities.
+pub trait Svids: Debug + Send + Sync {
+    /// What is there now; called for every new tunnel.
+    fn current(&self, identity: &SpiffeId) -> Option<Arc<IdentityConfigs>>;
+
+    /// Waits for what is on its way.
+    fn ready(&self, identity: &SpiffeId, within: Duration) -> Awaited<Result<Arc<IdentityConfigs>, Unavailable>>;
+}
+
+/// Where workers get addresses of hosts that are known by name only.
+pub trait Resolve: Debug + Send + Sync {
+    /// The host's addresses, those of `family` first.
+    fn resolve(&self, host: &str, family: Family) -> Awaited<Vec<IpAddr>>;
+}
+
+/// A value that comes later.
+pub type Awaited<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// No certificate is to be had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no certificate for {identity}: {reason}")]
+pub struct Unavailable {
+    /// Whose.
+    pub identity: SpiffeId,
+    /// Why.
+    pub reason: Arc<str>,
+}
+
+/// What workers count besides Istio's families of connections. Everything here is counted once per connection or
+/// tunnel at most.
+#[derive(Clone, Debug)]
+pub struct ProxyMetrics {
+    /// Tunnels that came up, by direction and whether a ticket was used.
+    pub handshakes: IntCounterVec,
+    /// Tunnels that did not, by direction and cause.
+    pub handshake_failures: IntCounterVec,
+    /// Attempts to reach an upstream, by outcome.
+    pub dials: IntCounterVec,
+    /// Connections refused by policy, by policy.
+    pub denials: IntCounterVec,
+    /// Live connections that were cut, by reason.
+    pub cuts: IntCounterVec,
+    /// Connections admitted as the node's own probes.
+    pub probes: IntCounter,
+    /// Connections that were turned away since a limit was reached.
+    pub turned_away: IntCounterVec,
+    /// Outbound tunnels that are open.
+    pub tunnels: IntGauge,
+    /// Tasks that panicked, by name.
+    pub panics: IntCounterVec,
+    /// Connections carried without protection although the destination should have it.
+    pub unprotected: IntCounter,
+}
+
+impl ProxyMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// Never, unless our own metrics' names clash.
+    pub fn new(metrics: &Metrics) -> Result<Self, RegisterError> {
+        let by = |name, help, labels: &[&str]| metrics.counter_vec(name, help, labels);
+        Ok(Self {
+            handshakes: by(
+                "ambient_tunnel_handshakes_total",
+                "TLS handshakes of tunnels that ended well.",
+                &["direction", "kind"],
+            )?,
+            handshake_failures: by(
+                "ambient_tunnel_handshake_failures_total",
+                "TLS handshakes of tunnels that failed.",
+                &["direction", "cause"],
+            )?,
+            dials: by("ambient_dials_total", "Attempts to connect to an upstream.", &["path", "outcome"])?,
+            denials: by(
+                "ambient_policy_denials_total",
+                "Connections refused by policy.",
+                &["policy_namespace", "policy_name", "reason"],
+            )?,
+            cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
+            probes: metrics.counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
+            turned_away: by(
+                "ambient_connections_turned_away_total",
+                "Connections turned away since a limit was reached.",
+                &["limit"],
+            )?,
+            tunnels: metrics.gauge("ambient_tunnels_open", "Outbound tunnels that are open.")?,
+            panics: by("ambient_task_panics_total", "Tasks that panicked.", &["task"])?,
+            unprotected: metrics.counter(
+                "ambient_unprotected_connections_total",
+                "Connections in plaintext to workloads that are to be captured and are not yet.",
+            )?,
+        })
+    }
+}
+
+/// A place among a bounded number of things. Given back when dropped.
+#[derive(Debug)]
+pub(super) struct Slot<C: AsRef<AtomicUsize>>(C);
+
+impl<C: AsRef<AtomicUsize>> Slot<C> {
+    /// A place, unless `limit` are taken.
+    pub(super) fn take(count: C, limit: usize) -> Option<Self> {
+        let taken = count.as_ref().fetch_add(1, Ordering::Relaxed);
+        // Dropped at once where it is one too many.
+        let slot = Self(count);
+        (taken < limit).then_some(slot)
+    }
+}
+
+impl<C: AsRef<AtomicUsize>> Drop for Slot<C> {
+    fn drop(&mut self) {
+        self.0.as_ref().fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The count of handshakes in progress, as a [`Slot`] wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Handshakes(pub(super) Arc<Shared>);
+
+impl AsRef<AtomicUsize> for Handshakes {
+    fn as_ref(&self) -> &AtomicUsize {
+        &self.0.handshakes
+    }
+}

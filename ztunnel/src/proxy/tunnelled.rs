@@ -1,0 +1,140 @@
+//! A connection in a peer's tunnel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use daemon::logs::{Direction, Path};
+use daemon::metrics::ResponseFlag;
+use hbone::authority::Authority;
+use hbone::h2::ConnectResponse;
+use hbone::tunnel::{Request, Stream};
+use identity::SpiffeId;
+use mesh::Workload;
+
+use super::baggage;
+use super::failure::{Failure, chain};
+use super::live::Admission;
+use super::meter::Metered;
+use super::pod::ServedPod;
+use super::worker::Worker;
+use super::workers::Load;
+use crate::decision::{self, InboundError, InboundTarget, TunnelledCall};
+use crate::redirect::HBONE_PORT;
+use crate::telemetry::{End, Opening, policy_ref};
+
+/// What the connections of one tunnel have in common.
+pub(super) struct Inbound {
+    pub(super) worker: Rc<Worker>,
+    pub(super) pod: Arc<ServedPod>,
+    pub(super) identity: SpiffeId,
+    /// The workload that the tunnel comes from.
+    pub(super) source: Option<Arc<Workload>>,
+    pub(super) from: IpAddr,
+    pub(super) local_ip: IpAddr,
+    pub(super) load: Load,
+}
+
+/// Serves one request of a tunnel.
+pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
+    let Request { stream, request } = request;
+    let limit = inbound.worker.shared.settings.limits.connections_per_pod;
+    let Some(_slot) = inbound.pod.connection(limit) else {
+        inbound.worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
+        return stream.refuse(&ConnectResponse::new(503));
+    };
+    let _load = inbound.load.another();
+    let Some(_lease) = inbound.pod.captured.leases.take() else {
+        return stream.refuse(&ConnectResponse::new(503));
+    };
+    let authority = match request.authority.parse::<Authority>() {
+        Ok(authority) if request.is_connect() => authority,
+        _ => return stream.refuse(&ConnectResponse::new(400)),
+    };
+    let decided = {
+        let snapshot = inbound.worker.shared.snapshots.load();
+        let Some(local) = inbound.pod.workload(&snapshot).cloned() else {
+            return stream.refuse(&ConnectResponse::new(503));
+        };
+        let call = TunnelledCall {
+            local: &local,
+            peer: &inbound.identity,
+            source_ip: inbound.from,
+            authority: &authority,
+            local_ip: inbound.local_ip,
+        };
+        decision::inbound(&snapshot, &call).map(|target| (target, local.clone())).map_err(|error| (error, local))
+    };
+    match decided {
+        Ok((target, local)) => inbound.relay(stream, local, target).await,
+        Err((error, local)) => inbound.refuse(stream, local, &authority, error),
+    }
+}
+
+impl Inbound {
+    async fn relay(&self, mut stream: Stream, local: Arc<Workload>, target: InboundTarget) {
+        let source = SocketAddr::new(self.from, 0);
+        let mut opening = self.opening(local.clone(), target.upstream);
+        opening.service = target.service;
+        opening.policy = target.permit.by().map(|name| policy_ref(name, None));
+        let admission = Admission {
+            source: Some(self.identity.clone()),
+            source_ip: self.from,
+            destination: target.upstream,
+            policies: target.policies,
+        };
+        let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
+        let dialled = tokio::select! {
+            dialled = dial => dialled,
+            given_up = stream.given_up() => Err(Failure::Stream(given_up)),
+        };
+        let outcome = if dialled.is_ok() { "connected" } else { "failed" };
+        self.worker.shared.counts.dials.with_label_values(&["application", outcome]).inc();
+        let app = match dialled {
+            Ok(app) => app,
+            Err(failure) => {
+                stream.refuse(&ConnectResponse::new(503));
+                return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
+            }
+        };
+        stream.respond(&ConnectResponse { status: 200, baggage: Some(baggage::of(&local)) });
+        let metered = Metered::new([self.worker.telemetry.open(opening)]);
+        let live = self.worker.live.connection(&self.pod.uid, &metered, Some(admission));
+        // What the tunnel sends goes to the application: the source of the connection is at the tunnel's end.
+        let relayed = live.run(stream.relay(app, Rc::new(super::meter::Reversed(metered.clone())))).await;
+        self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| chain(&error))));
+    }
+
+    fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: InboundError) {
+        stream.refuse(&ConnectResponse::new(error.status()));
+        let flag = match &error {
+            InboundError::Denied(denied) => {
+                self.worker.count_denial(denied);
+                ResponseFlag::Deny
+            }
+            _ => ResponseFlag::Connect,
+        };
+        let mut opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()));
+        if let InboundError::Denied(denied) = &error {
+            opening.policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
+        }
+        self.worker.telemetry.open(opening).failed(flag, chain(&error));
+    }
+
+    fn opening(&self, local: Arc<Workload>, destination: SocketAddr) -> Opening {
+        Opening {
+            direction: Direction::Inbound,
+            path: Path::Hbone,
+            source: End {
+                addr: SocketAddr::new(self.from, 0),
+                workload: self.source.clone(),
+                identity: Some(self.identity.clone()),
+            },
+            destination: End { addr: destination, identity: local.identity(), workload: Some(local) },
+            hbone_addr: Some(SocketAddr::new(self.local_ip, HBONE_PORT)),
+            service: None,
+            hostname: None,
+            policy: None,
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! One worker: a thread with its own reactor, connections, tunnels and pool.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use authz::Denied;
+use daemon::metrics::ResponseFlag;
+use daemon::tasks::{OnPanic, Tasks};
+use foldhash::fast::RandomState;
+use hbone::pool::Pool;
+use hbone::tunnel::Buffers;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, LocalSet};
+
+use super::inbound::HandshakesBySource;
+use super::live::{Cut, Live};
+use super::meter::Metered;
+use super::pod::ServedPod;
+use super::shared::Shared;
+use super::tunnel_out::TunnelKey;
+use super::workers::{Arrival, Command, ListenPort, Peers};
+use super::{accept, inbound, outbound, plaintext};
+use crate::probe::HostSockets;
+use crate::telemetry::Telemetry;
+
+/// What a worker's tasks share. Not `Send`: it stays on its thread.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) index: usize,
+    pub(super) shared: Arc<Shared>,
+    pub(super) peers: Peers,
+    pub(super) telemetry: Telemetry,
+    pub(super) buffers: Buffers,
+    pub(super) pool: Pool<TunnelKey>,
+    pub(super) live: Live,
+    pub(super) tasks: Tasks,
+    pub(super) handshakes: HandshakesBySource,
+    /// The node's own sockets; none where they cannot be asked for, and no connection is a probe then.
+    pub(super) host_sockets: Option<HostSockets>,
+    pods: RefCell<HashMap<mesh::PodUid, Served, RandomState>>,
+    random: Cell<u64>,
+}
+
+/// A pod, and the tasks that accept its connections on this worker.
+#[derive(Debug)]
+struct Served {
+    pod: Arc<ServedPod>,
+    accepting: Vec<AbortHandle>,
+}
+
+/// Runs a worker until the daemon's end.
+pub(super) fn run(
+    runtime: &Runtime,
+    index: usize,
+    shared: Arc<Shared>,
+    peers: Peers,
+    commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let local = LocalSet::new();
+    local.block_on(runtime, async move {
+        let worker = Rc::new(Worker::new(index, shared, peers));
+        let drain = worker.shared.drain.clone();
+        let guard = drain.guard();
+        let ending = async {
+            drain.draining().await;
+            worker.drain().await;
+        };
+        tokio::select! {
+            () = worker.obey(commands) => {}
+            () = ending => {}
+            () = drain.cut() => worker.live.cut_all(Cut::Shutdown),
+        }
+        worker.telemetry.flush();
+        drop(guard);
+    });
+}
+
+impl Worker {
+    fn new(index: usize, shared: Arc<Shared>, peers: Peers) -> Self {
+        let telemetry = Telemetry::new(shared.metrics.worker(), shared.access.clone());
+        let panics = shared.counts.panics.clone();
+        let host_sockets = HostSockets::open().inspect_err(|error| {
+            tracing::warn!(%error, "the node's sockets cannot be looked at; no connection counts as a probe");
+        });
+        Self {
+            index,
+            telemetry,
+            peers,
+            buffers: Buffers::new(),
+            pool: Pool::new(STREAMS_PER_TUNNEL),
+            live: Live::default(),
+            tasks: Tasks::new(OnPanic::Abort, panics),
+            handshakes: HandshakesBySource::default(),
+            host_sockets: host_sockets.ok(),
+            pods: RefCell::default(),
+            random: Cell::new(seed()),
+            shared,
+        }
+    }
+
+    /// A captured pod of this node.
+    pub(super) fn pod(&self, uid: &mesh::PodUid) -> Option<Arc<ServedPod>> {
+        self.pods.borrow().get(uid).map(|served| served.pod.clone())
+    }
+
+    /// The pods that are served.
+    pub(super) fn pod_uids(&self) -> Vec<mesh::PodUid> {
+        self.pods.borrow().keys().cloned().collect()
+    }
+
+    /// Random bits (SplitMix64 from a random seed): for choices, never for secrets.
+    pub(super) fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Notes how a connection ended.
+    pub(super) fn conclude(&self, metered: &Metered, ended: Result<Result<(), String>, Cut>) {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => metered.broken(&error),
+            Err(cut) => {
+                let flag = if let Cut::Denied(_) = cut { ResponseFlag::Deny } else { ResponseFlag::Connect };
+                metered.failed(flag, cut);
+            }
+        }
+    }
+
+    pub(super) fn count_denial(&self, denied: &Denied) {
+        let (namespace, name) = match &denied.policy {
+            Some(policy) => (&*policy.namespace, &*policy.name),
+            None => ("", ""),
+        };
+        let reason = denied.reason.label();
+        self.shared.counts.denials.with_label_values(&[namespace, name, reason]).inc();
+    }
+
+    /// Serves a connection.
+    pub(super) fn take(self: &Rc<Self>, arrival: Arrival) {
+        let worker = self.clone();
+        match arrival.port {
+            ListenPort::Outbound => self.tasks.spawn_local("outbound", outbound::serve(worker, arrival)),
+            ListenPort::Plaintext => self.tasks.spawn_local("plaintext", plaintext::serve(worker, arrival)),
+            ListenPort::Hbone => self.tasks.spawn_local("inbound", inbound::serve(worker, arrival)),
+        };
+    }
+
+    /// Carries out commands; ends when nobody is left to give any.
+    async fn obey(self: &Rc<Self>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.carry_out(command),
+                    None => return,
+                },
+                _ = tick.tick() => {
+                    self.telemetry.flush();
+                    self.pool.prune();
+                }
+            }
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, command: Command) {
+        match command {
+            Command::Serve { pod, accept } => self.serve(pod, accept),
+            Command::Gone(uid) => self.forget(&uid),
+            Command::Draining(uid) => {
+                self.pool.evict(|key| key.pod == uid);
+                self.live.leave(&uid);
+            }
+            Command::Take(arrival) => self.take(arrival),
+            Command::Changed(changes) => self.recheck(&changes),
+            Command::Rotated(identity, configs) => {
+                let epoch = configs.map(|configs| configs.epoch());
+                self.pool.evict(|key| key.identity == identity && Some(key.epoch) != epoch);
+            }
+            Command::List(answer) => {
+                // Whoever asked may have gone.
+                let _gone = answer.send(self.live.views());
+            }
+        }
+    }
+
+    fn serve(self: &Rc<Self>, pod: Arc<ServedPod>, accept: bool) {
+        self.forget(&pod.uid);
+        let accepting = if accept { accept::start(self, &pod) } else { Vec::new() };
+        self.pods.borrow_mut().insert(pod.uid.clone(), Served { pod, accepting });
+    }
+
+    /// Ends everything of a pod.
+    fn forget(&self, uid: &mesh::PodUid) {
+        let Some(served) = self.pods.borrow_mut().remove(uid) else { return };
+        served.accepting.iter().for_each(AbortHandle::abort);
+        self.pool.evict(|key| key.pod == *uid);
+        self.live.cut_pod(uid, &Cut::PodGone);
+    }
+
+    /// Takes nothing new, and waits until what is there has ended.
+    async fn drain(&self) {
+        for served in self.pods.borrow().values() {
+            served.accepting.iter().for_each(AbortHandle::abort);
+        }
+        self.pool.evict(|_| true);
+        self.live.leave_all();
+        let mut tick = tokio::time::interval(TICK / 10);
+        while !self.live.is_empty() {
+            tick.tick().await;
+        }
+    }
+}
+
+fn seed() -> u64 {
+    // The hasher's own seed is random enough for choices.
+    getrandom::u64().unwrap_or_else(|_| RandomState::default().hash_one(0_u8))
+}
+
+/// Between two looks at counters and tunnels.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Streams of one tunnel before another is opened beside it. Few tunnels mean few writes; too many streams in one make
+/// one lost packet hold up all of them.
+const STREAMS_PER_TUNNEL: usize = 256;
