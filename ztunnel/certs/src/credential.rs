@@ -104,7 +104,7 @@ impl Credential {
 }
 
 /// Whether a certificate names itself as its issuer: a root.
-fn is_self_issued(certificate: &CertificateDer<'static>) -> bool {
+pub(crate) fn is_self_issued(certificate: &CertificateDer<'static>) -> bool {
     webpki::EndEntityCert::try_from(certificate)
         .is_ok_and(|certificate| certificate.issuer() == certificate.subject())
 }

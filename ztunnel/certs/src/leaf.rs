@@ -77,6 +77,15 @@ pub fn peer_identity(chain: &[CertificateDer<'_>]) -> Result<SpiffeId, LeafError
     Leaf::of_chain(chain).map(|leaf| leaf.identity)
 }
 
+/// A certificate's serial number, in lower-case hexadecimal digits.
+///
+/// # Errors
+/// When it doesn't parse.
+pub fn serial_number(certificate: &CertificateDer<'_>) -> Result<String, LeafError> {
+    let parsed = parse(certificate)?;
+    Ok(parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// When a certificate of any kind is valid.
 pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Result<(UnixTime, UnixTime), LeafError> {
     validity_of(&parse(certificate)?)

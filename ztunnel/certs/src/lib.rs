@@ -4,30 +4,61 @@
 //! - [`bundle`]: the roots of each trust domain; [`verify`]: chains checked against them;
 //! - [`key`]: leaf keys and requests, [`credential`]: a key with its chain;
 //! - [`configs`]: TLS configurations, built once for an identity and epoch; [`tickets`]: their session tickets;
+//! - [`signer`]: who signs; [`ca_client`]: one over the network, [`wire`]: how it is asked, [`token`]: by whom;
 //! - [`authority`]: what a CA does with a [`request`].
 
 mod authority;
 mod bundle;
+mod ca_client;
 mod client;
+mod clock;
 mod configs;
 mod credential;
 mod key;
 mod leaf;
 mod peers;
+mod pem;
 mod provider;
 mod request;
 mod server;
+mod signer;
 mod tickets;
+mod token;
 mod verify;
+pub mod wire;
 
 pub use authority::{Authority, AuthorityError, RootFiles};
 pub use bundle::{Bundles, ParseRootsError, TrustBundle};
+pub use ca_client::{CaAddress, CaClient, CaClientConfig, ConnectError, ParseCaAddressError};
 pub use client::ClientTls;
+pub use clock::{Clock, SystemClock};
 pub use configs::{ConfigError, IdentityConfigs};
 pub use credential::{Credential, CredentialError};
 pub use key::{KeyError, LeafKey};
-pub use leaf::{Leaf, LeafError, peer_identity};
+pub use leaf::{Leaf, LeafError, peer_identity, serial_number};
 pub use peers::PeerIdentities;
+pub use pem::pem_of;
 pub use request::{LeafRequest, LeafRequestError};
 pub use server::ServerTls;
+pub use signer::{RootsError, SignError, SignedChain, Signer};
+pub use token::{
+    AUDIENCE, CLOCK_SKEW, NodeClaims, NodeKey, NodeKeyError, NodeKeyPair, NodePublicKey, NodeToken,
+    NodeTokenError, TokenError, TokenFile, TokenFileError, TokenSource,
+};
 pub use verify::PeerError;
+
+/// An error with its causes, in one line.
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Wrappers tend to repeat what they wrap.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

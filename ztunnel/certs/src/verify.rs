@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use identity::{SpiffeId, TrustDomain};
@@ -13,6 +14,7 @@ use crate::bundle::Bundles;
 use crate::leaf::{Leaf, LeafError, validity};
 use crate::peers::PeerIdentities;
 use crate::provider::signature_algorithms;
+use crate::token::CLOCK_SKEW;
 
 /// Why a peer's certificates are not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +82,10 @@ impl ChainVerifier {
         Self { bundles, verified: Mutex::default() }
     }
 
+    pub(crate) fn bundles(&self) -> &Arc<Bundles> {
+        &self.bundles
+    }
+
     /// Verifies a whole chain, leaf first, and returns what its leaf says.
     pub(crate) fn verify(
         &self,
@@ -119,16 +125,24 @@ impl ChainVerifier {
         EndEntityCert::try_from(first)
             .and_then(|end_entity| {
                 let algorithms = signature_algorithms().all;
-                end_entity
-                    .verify_for_usage(algorithms, bundle.anchors(), intermediates, now, usage, None, None)
-                    .map(|_path| ())
+                let verify = |at| {
+                    end_entity
+                        .verify_for_usage(algorithms, bundle.anchors(), intermediates, at, usage, None, None)
+                        .map(|_path| ())
+                };
+                match verify(now) {
+                    // Made by a CA whose clock is a little ahead of ours.
+                    Err(webpki::Error::CertNotValidYet { .. }) => verify(later(now, CLOCK_SKEW)),
+                    result => result,
+                }
             })
             .map_err(|source| PeerError::Chain { identity: leaf.identity.clone(), source })
     }
 
     fn was_verified(&self, digest: &ChainDigest, now: UnixTime) -> bool {
         let verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
-        verified.get(digest).is_some_and(|window| window.not_before <= now && now <= window.not_after)
+        let began = |window: &Window| window.not_before <= later(now, CLOCK_SKEW);
+        verified.get(digest).is_some_and(|window| began(window) && now <= window.not_after)
     }
 
     fn remember(&self, digest: ChainDigest, window: Window) {
@@ -160,8 +174,7 @@ impl PeerError {
 
 /// The validity that all certificates of a chain share, those that path building didn't use included.
 fn window(chain: &[CertificateDer<'_>]) -> Result<Window, LeafError> {
-    let all =
-        Window { not_before: UnixTime::since_unix_epoch(std::time::Duration::ZERO), not_after: FOREVER };
+    let all = Window { not_before: UnixTime::since_unix_epoch(Duration::ZERO), not_after: FOREVER };
     chain.iter().try_fold(all, |window, certificate| {
         let (not_before, not_after) = validity(certificate)?;
         Ok(Window {
@@ -169,6 +182,10 @@ fn window(chain: &[CertificateDer<'_>]) -> Result<Window, LeafError> {
             not_after: window.not_after.min(not_after),
         })
     })
+}
+
+fn later(now: UnixTime, by: Duration) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()).saturating_add(by))
 }
 
 fn chain_digest(chain: &[CertificateDer<'_>], role: Role) -> ChainDigest {
@@ -186,7 +203,7 @@ fn chain_digest(chain: &[CertificateDer<'_>], role: Role) -> ChainDigest {
     bytes
 }
 
-const FOREVER: UnixTime = UnixTime::since_unix_epoch(std::time::Duration::MAX);
+const FOREVER: UnixTime = UnixTime::since_unix_epoch(Duration::MAX);
 
 /// Most certificates in a peer's chain: a leaf, a node's and a cluster's intermediate, and a root are four.
 const MAX_CHAIN: usize = 8;
