@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::sign::SingleCertAndKey;
+use rustls_pki_types::UnixTime;
 
 use crate::bundle::Bundles;
 use crate::client::ClientTls;
@@ -12,7 +13,7 @@ use crate::leaf::Leaf;
 use crate::peers::PeerIdentities;
 use crate::server::ServerTls;
 use crate::tickets::ServerTickets;
-use crate::verify::ChainVerifier;
+use crate::verify::{ChainVerifier, PeerError, Role};
 
 /// Everything that a local identity needs to accept and open tunnels, under one credential and one generation of
 /// bundles. A renewal or a changed bundle makes another one, with the next epoch and no ticket of the old one.
@@ -76,6 +77,17 @@ impl IdentityConfigs {
     /// The key and chain they rest on.
     pub fn credential(&self) -> &Arc<Credential> {
         &self.credential
+    }
+
+    /// The roots that its peers are verified against.
+    pub fn bundles(&self) -> &Arc<Bundles> {
+        self.chains.bundles()
+    }
+
+    /// Checks the own chain as a peer would that trusts the same roots.
+    pub(crate) fn check_own(&self, now: UnixTime) -> Result<(), PeerError> {
+        // One that begins a little later is as good: whose clock is right remains to be seen.
+        self.chains.verify(self.credential.chain(), Role::Server, now.max(self.leaf.not_before)).map(drop)
     }
 
     /// For accepting tunnels.

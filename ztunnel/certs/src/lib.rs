@@ -1,10 +1,11 @@
 //! Keys, certificate requests, trust, verifiers, TLS configurations, renewal and the CA client.
 //!
 //! - [`leaf`]: what a certificate says: its identity and how long it lasts;
-//! - [`bundle`]: the roots of each trust domain; [`verify`]: chains checked against them;
+//! - [`bundle`]: the roots of each trust domain; [`verify`]: chains checked against them; [`trust`]: where they come from;
 //! - [`key`]: leaf keys and requests, [`credential`]: a key with its chain;
 //! - [`configs`]: TLS configurations, built once for an identity and epoch; [`tickets`]: their session tickets;
 //! - [`signer`]: who signs; [`ca_client`]: one over the network, [`wire`]: how it is asked, [`token`]: by whom;
+//! - [`identities`]: the certificates of a node's workloads, fetched and renewed;
 //! - [`authority`]: what a CA does with a [`request`].
 
 mod authority;
@@ -14,6 +15,7 @@ mod client;
 mod clock;
 mod configs;
 mod credential;
+mod identities;
 mod key;
 mod leaf;
 mod peers;
@@ -24,6 +26,7 @@ mod server;
 mod signer;
 mod tickets;
 mod token;
+mod trust;
 mod verify;
 pub mod wire;
 
@@ -34,6 +37,10 @@ pub use client::ClientTls;
 pub use clock::{Clock, SystemClock};
 pub use configs::{ConfigError, IdentityConfigs};
 pub use credential::{Credential, CredentialError};
+pub use identities::{
+    CertificateStatus, FetchOutcome, Identities, IdentityChange, IdentityChanges, IdentityState,
+    IdentityStatus, Unavailable, UnavailableReason, Upkeep,
+};
 pub use key::{KeyError, LeafKey};
 pub use leaf::{Leaf, LeafError, peer_identity, serial_number};
 pub use peers::PeerIdentities;
@@ -45,6 +52,7 @@ pub use token::{
     AUDIENCE, CLOCK_SKEW, NodeClaims, NodeKey, NodeKeyError, NodeKeyPair, NodePublicKey, NodeToken,
     NodeTokenError, TokenError, TokenFile, TokenFileError, TokenSource,
 };
+pub use trust::{FederatedWithItself, TrustFiles};
 pub use verify::PeerError;
 
 /// An error with its causes, in one line.
