@@ -21,7 +21,6 @@ pub(super) struct Flow {
     ended: bool,
 }
 
-
 impl Flow {
     /// Moves bytes as far as both sides allow. Ready when this direction has ended.
     pub(super) fn poll(

@@ -39,7 +39,8 @@ pub async fn join(
     buffers: &Buffers,
     meter: Rc<dyn Meter>,
 ) -> Result<(), JoinError> {
-    let mut pair = Pair { client, server, up: Flow::default(), down: Flow::default(), meter, finished: false };
+    let mut pair =
+        Pair { client, server, up: Flow::default(), down: Flow::default(), meter, finished: false };
     poll_fn(|cx| pair.poll(cx, buffers)).await
 }
 
@@ -93,3 +94,6 @@ impl Drop for Pair {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

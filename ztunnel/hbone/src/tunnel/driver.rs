@@ -91,7 +91,12 @@ impl Driver {
         Ok(brought)
     }
 
-    fn receive(&mut self, cx: &mut Context<'_>, shared: &Shared, state: &mut State) -> Result<Brought, Ended> {
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared,
+        state: &mut State,
+    ) -> Result<Brought, Ended> {
         if !self.started {
             self.started = true;
             let mut first = std::mem::take(&mut state.partial);

@@ -240,7 +240,6 @@ impl Outgoing {
         }
         Ok(taken)
     }
-
 }
 
 /// What framing payload takes besides a place for it.

@@ -68,7 +68,7 @@ impl State {
         // Payload first: what ends a stream must not overtake it.
         deliver(batch, &mut self.lanes, &mut self.h2);
         match event {
-            Event::Data { .. } | Event::Settings => {}
+            Event::Data { .. } => {}
             Event::Request { stream, request, .. } => {
                 let token = self.lanes.insert(Lane::new(stream));
                 self.h2.set_token(stream, token);
@@ -77,7 +77,9 @@ impl State {
             Event::Response { stream, token, response, .. } => {
                 self.with_lane(stream, token, |lane| lane.response = Some(response));
             }
-            Event::EndStream { stream, token } => self.with_lane(stream, token, |lane| lane.peer_ended = true),
+            Event::EndStream { stream, token } => {
+                self.with_lane(stream, token, |lane| lane.peer_ended = true)
+            }
             Event::Reset { stream, token, code } => {
                 self.with_lane(stream, token, |lane| lane.reset = Some(code));
             }
@@ -86,7 +88,7 @@ impl State {
                     lane.wake();
                 }
             }
-            Event::WindowOpened { token: None } => self.lanes.iter().for_each(|(_, lane)| lane.wake()),
+            Event::Settings | Event::WindowOpened { token: None } => self.lanes.iter().for_each(|(_, lane)| lane.wake()),
             Event::PingAck { .. } => brought.pong = true,
             Event::GoAway { last_stream, code } => {
                 tracing::debug!(last_stream, %code, "peer takes no more streams");

@@ -185,7 +185,10 @@ fn an_application_that_goes_without_reading_resets_the_peers_connection() {
             result
         },
     );
-    assert!(matches!(result, Err(RelayError::Reset(code)) if code == crate::h2::ErrorCode::CANCEL), "{result:?}");
+    assert!(
+        matches!(result, Err(RelayError::Reset(code)) if code == crate::h2::ErrorCode::CANCEL),
+        "{result:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,160 @@
+//! Two applications, joined: what one does, the other sees, as if they were connected directly.
+
+use std::cell::Cell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::time::Duration;
+
+use socket2::{SockRef, Socket as RawSocket};
+use tokio::task::LocalSet;
+
+use super::*;
+
+#[derive(Debug, Default)]
+struct Count {
+    sent: Cell<usize>,
+    received: Cell<usize>,
+}
+
+impl Meter for Count {
+    fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes);
+    }
+}
+
+/// A TCP connection: an application's end, and the relay's.
+fn connection() -> (TcpStream, RawSocket) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let app = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    app.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    (app, listener.accept().unwrap().0.into())
+}
+
+/// Joins two applications, each on a thread of its own; returns how the relay ended, and what they saw.
+fn joined<C: Send + 'static, S: Send + 'static>(
+    client: impl FnOnce(TcpStream) -> C + Send + 'static,
+    server: impl FnOnce(TcpStream) -> S + Send + 'static,
+) -> (Result<(), JoinError>, C, S, (usize, usize)) {
+    let (near, near_end) = connection();
+    let (far, far_end) = connection();
+    let client = std::thread::spawn(move || client(near));
+    let server = std::thread::spawn(move || server(far));
+    let count = Rc::new(Count::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let meter = count.clone();
+    let ended = LocalSet::new().block_on(&runtime, async move {
+        let (near, far) = (Socket::new(near_end).unwrap(), Socket::new(far_end).unwrap());
+        join(near, far, &Buffers::new(), meter).await
+    });
+    (ended, client.join().unwrap(), server.join().unwrap(), (count.sent.get(), count.received.get()))
+}
+
+fn read_all(mut app: &TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut all = Vec::new();
+    app.read_to_end(&mut all).map(|_| all)
+}
+
+#[test]
+fn a_half_close_leaves_the_other_half_open() {
+    let (ended, answer, question, counts) = joined(
+        |mut app| {
+            app.write_all(b"question").unwrap();
+            app.shutdown(Shutdown::Write).unwrap();
+            read_all(&app).unwrap()
+        },
+        |mut app| {
+            let question = read_all(&app).unwrap();
+            app.write_all(b"late answer").unwrap();
+            question
+        },
+    );
+    ended.unwrap();
+    assert_eq!((&*question, &*answer), (&b"question"[..], &b"late answer"[..]));
+    assert_eq!(counts, (8, 11));
+}
+
+#[test]
+fn bulk_arrives_unchanged_in_both_directions_at_once() {
+    const LENGTH: usize = 64 << 20;
+    fn pattern(salt: usize) -> Vec<u8> {
+        (0..LENGTH).map(|at| (at.wrapping_mul(2_654_435_761 + salt) >> 11).to_le_bytes()[0]).collect()
+    }
+    fn exchange(app: TcpStream, own: usize, others: usize) -> bool {
+        let mut writer = app.try_clone().unwrap();
+        let writing = std::thread::spawn(move || {
+            writer.write_all(&pattern(own)).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let all = read_all(&app).unwrap();
+        writing.join().unwrap();
+        all == pattern(others)
+    }
+    let (ended, client, server, counts) =
+        joined(|app| exchange(app, 1, 2), |app| exchange(app, 2, 1));
+    ended.unwrap();
+    assert!(client && server);
+    assert_eq!(counts, (LENGTH, LENGTH));
+}
+
+#[test]
+fn a_reset_is_carried_as_a_reset() {
+    let (ended, seen, (), _) = joined(
+        |mut app| {
+            app.write_all(b"x").unwrap();
+            read_all(&app).unwrap_err().kind()
+        },
+        |mut app| {
+            app.read_exact(&mut [0]).unwrap();
+            SockRef::from(&app).set_linger(Some(Duration::ZERO)).unwrap();
+        },
+    );
+    assert!(matches!(ended, Err(JoinError::Server(_))), "{ended:?}");
+    assert_eq!(seen, ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_reset_behind_a_half_close_is_carried_too() {
+    let (ended, (), seen, _) = joined(
+        |app| {
+            app.shutdown(Shutdown::Write).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            SockRef::from(&app).set_linger(Some(Duration::ZERO)).unwrap();
+        },
+        |mut app| {
+            assert_eq!(read_all(&app).unwrap(), b"");
+            // Writes until the reset is known.
+            loop {
+                if let Err(error) = app.write_all(&[0; 4096]) {
+                    break error.kind();
+                }
+            }
+        },
+    );
+    assert!(ended.is_err());
+    assert!(matches!(seen, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{seen:?}");
+}
+
+#[test]
+fn who_does_not_read_holds_up_the_sender() {
+    let (ended, sent, (), _) = joined(
+        |mut app| {
+            app.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+            let mut sent = 0;
+            while let Ok(count) = app.write(&[0; 65536]) {
+                sent += count;
+            }
+            app.set_write_timeout(None).unwrap();
+            sent
+        },
+        |app| {
+            std::thread::sleep(Duration::from_secs(2));
+            read_all(&app).unwrap();
+        },
+    );
+    ended.unwrap();
+    assert!(sent < 64 << 20, "{sent} bytes went into buffers");
+}
