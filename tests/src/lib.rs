@@ -1,1 +1,1 @@
-//! End-to-end suites; see the folder `suites`.
+//! End-to-end suites, one per folder in `suites`; what they are built from is in the crate `harness`.

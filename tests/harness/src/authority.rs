@@ -1,0 +1,120 @@
+//! The mesh's CA, in the world outside of the nodes.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::lab::{WIRE_V4, WIRE_V6};
+use crate::process::Process;
+use crate::program::run;
+use crate::{Lab, LabError, Node, eventually};
+
+/// A running `ztunnel ca`.
+#[derive(Debug)]
+pub struct Authority {
+    program: PathBuf,
+    folder: PathBuf,
+    process: Process,
+}
+
+impl Authority {
+    /// Makes a key for each node, and a root, and starts the CA.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn start(lab: &Lab, program: &Path) -> Result<Self, LabError> {
+        let folder = lab.folder().join("ca");
+        for part in ["nodes", "root"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).map_err(LabError::file(part))?;
+        }
+        for node in lab.nodes() {
+            make_node_key(program, &folder, node)?;
+        }
+        let config = json!({
+            "listen": { "address": format!("[::]:{PORT}") },
+            "root": { "folder": folder.join("root") },
+            "nodes": { "folder": folder.join("nodes") },
+            "source": { "manifests": lab.manifests() },
+        });
+        let path = folder.join("ca.yaml");
+        fs::write(&path, config.to_string()).map_err(LabError::file(path))?;
+        let process = Self::run(lab, program, &folder)?;
+        let mut authority = Self { program: program.to_owned(), folder, process };
+        authority.wait(lab)?;
+        Ok(authority)
+    }
+
+    /// Ends the CA and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn restart(&mut self, lab: &Lab) -> Result<(), LabError> {
+        self.process.kill()?;
+        self.process = Self::run(lab, &self.program, &self.folder)?;
+        self.wait(lab)
+    }
+
+    /// Ends the CA at once.
+    ///
+    /// # Errors
+    /// What waitpid(2) reports.
+    pub fn kill(&mut self) -> Result<(), LabError> {
+        self.process.kill()
+    }
+
+    /// The file of the roots that it signs under.
+    pub fn roots(&self) -> PathBuf {
+        self.folder.join("root").join("root.pem")
+    }
+
+    /// What it logged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> Result<String, LabError> {
+        let path = log_of(&self.folder);
+        fs::read_to_string(&path).map_err(LabError::file(path))
+    }
+
+    /// Where the daemon of a node finds it.
+    pub(crate) fn address(node: &Node) -> String {
+        if node.ip().is_ipv4() { format!("{WIRE_V4}:{PORT}") } else { format!("[{WIRE_V6}]:{PORT}") }
+    }
+
+    fn run(lab: &Lab, program: &Path, folder: &Path) -> Result<Process, LabError> {
+        let path = log_of(folder);
+        let log = File::options().create(true).append(true).open(&path).map_err(LabError::file(path))?;
+        let mut command = Command::new(program);
+        command.arg("ca").arg("--config").arg(folder.join("ca.yaml"));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(Process::new("the CA", lab.wire().spawn(&mut command)?))
+    }
+
+    /// It is up when it has a root and listens.
+    fn wait(&mut self, lab: &Lab) -> Result<(), LabError> {
+        eventually("the CA did not come up", || {
+            if let Some(status) = self.process.ended()? {
+                let (command, status) = ("ztunnel ca".to_owned(), status.to_string());
+                return Err(LabError::Program { command, status, output: self.log()? });
+            }
+            let listens = || std::net::TcpStream::connect((WIRE_V4, PORT));
+            Ok((self.roots().exists() && lab.wire().within(listens).is_ok()).then_some(()))
+        })
+    }
+}
+
+fn make_node_key(program: &Path, folder: &Path, node: &Node) -> Result<(), LabError> {
+    let mut command = Command::new(program);
+    command.args(["ca", "node-key", "--node", node.name(), "--nodes"]).arg(folder.join("nodes"));
+    run(command.arg("--out").arg(node.folder().join("node.key")), None).map(drop)
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.join("ca.log")
+}
+
+/// Istio's port of the same service.
+const PORT: u16 = 15012;

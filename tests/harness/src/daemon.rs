@@ -1,0 +1,269 @@
+//! A node's daemon.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::access::AccessRecord;
+use crate::process::Process;
+use crate::program::run;
+use crate::spec::merge;
+use crate::{Answer, Authority, Lab, LabError, Node, Pod, admin, eventually};
+
+/// The daemon of a node: `ztunnel proxy` in the node's namespace, with its files in the node's folder.
+#[derive(Debug)]
+pub struct Daemon {
+    program: PathBuf,
+    node: Node,
+    /// None while it is not to run.
+    process: Mutex<Option<Process>>,
+}
+
+/// How a pod fares, as `ztunnel enrol list --json` tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PodPhase {
+    pod: PodName,
+    /// `captured`, `draining` or `failed`.
+    pub phase: String,
+    /// What is wrong, if anything.
+    pub problem: Option<String>,
+    /// How often capture had to be put right.
+    pub repairs: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct PodName {
+    uid: String,
+}
+
+impl Daemon {
+    /// Writes the configuration and starts the daemon.
+    pub(crate) fn start(
+        lab: &Lab,
+        node: &Node,
+        program: &Path,
+        ca: &Authority,
+        patch: &Value,
+    ) -> Result<Self, LabError> {
+        let this = Self { program: program.to_owned(), node: node.clone(), process: Mutex::default() };
+        let mut config = this.config(lab, ca);
+        merge(&mut config, patch);
+        let path = this.config_file();
+        fs::write(&path, format!("{config:#}")).map_err(LabError::file(path))?;
+        this.run()?;
+        Ok(this)
+    }
+
+    /// The node that it serves.
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Its process id; none while it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.process().as_ref().map(Process::pid)
+    }
+
+    /// Starts it again after its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run(&self) -> Result<(), LabError> {
+        let log = self.log_file();
+        let log = File::options().create(true).append(true).open(&log).map_err(LabError::file(log))?;
+        let mut command = Command::new(&self.program);
+        command.arg("proxy").arg("--config").arg(self.config_file());
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        *self.process() = Some(self.node.spawn(&mut command)?);
+        Ok(())
+    }
+
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    /// What waitpid(2) reports.
+    pub fn kill(&self) -> Result<(), LabError> {
+        self.process().take().map_or(Ok(()), |mut process| process.kill())
+    }
+
+    /// Asks it to end by SIGTERM, and waits until it has.
+    ///
+    /// # Errors
+    /// When it has not ended within `patience`, and then it still runs.
+    pub fn terminate(&self, patience: Duration) -> Result<Option<ExitStatus>, LabError> {
+        let mut slot = self.process();
+        let Some(process) = slot.as_mut() else { return Ok(None) };
+        let status = process.terminate(patience)?;
+        *slot = None;
+        Ok(Some(status))
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn signal(&self, signal: Signal) -> Result<(), LabError> {
+        self.process().as_ref().map_or(Ok(()), |process| process.signal(signal))
+    }
+
+    /// Asks its admin server.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&self, path: &str) -> Result<Answer, LabError> {
+        admin::request(&self.admin_socket(), "GET", path)
+    }
+
+    /// Tells its admin server.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn post(&self, path: &str) -> Result<Answer, LabError> {
+        admin::request(&self.admin_socket(), "POST", path)
+    }
+
+    /// Waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not in time, or has ended; its log is in the error.
+    pub fn wait_ready(&self) -> Result<(), LabError> {
+        let ready = eventually("the daemon is not ready", || {
+            if let Some(status) = self.process().as_mut().map_or(Ok(None), Process::ended)? {
+                let (command, status) = ("ztunnel proxy".to_owned(), status.to_string());
+                return Err(LabError::Program { command, status, output: self.log()? });
+            }
+            Ok(self.get("/healthz/ready").is_ok_and(|it| it.status == 200).then_some(()))
+        });
+        ready.map_err(|error| self.explained(error))
+    }
+
+    /// How each pod of its node fares.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn pods(&self) -> Result<Vec<PodPhase>, LabError> {
+        let text = self.enrol(&["list", "--json"])?;
+        serde_json::from_str(&text).map_err(|error| LabError::Unreadable {
+            what: "enrol list".to_owned(),
+            problem: format!("{error}: {text}"),
+        })
+    }
+
+    /// How a pod fares; none when the daemon does not know it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn phase(&self, pod: &Pod) -> Result<Option<PodPhase>, LabError> {
+        Ok(self.pods()?.into_iter().find(|it| it.pod.uid == pod.uid()))
+    }
+
+    /// Waits until a pod is captured.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn wait_captured(&self, pod: &Pod) -> Result<(), LabError> {
+        let what = format!("pod {}/{} is not captured", pod.namespace(), pod.name());
+        let captured = eventually(&what, || {
+            let phase = self.phase(pod)?;
+            Ok(phase.is_some_and(|it| it.phase == "captured" && it.problem.is_none()).then_some(()))
+        });
+        captured.map_err(|error| self.explained(error))
+    }
+
+    /// Runs `ztunnel enrol` with these words, as the CNI plugin's call would be made by hand.
+    ///
+    /// # Errors
+    /// When the daemon refuses.
+    pub fn enrol(&self, words: &[&str]) -> Result<String, LabError> {
+        let mut command = Command::new(&self.program);
+        run(command.arg("enrol").arg("--socket").arg(self.enrol_socket()).args(words), None)
+    }
+
+    /// What it logged, of all its lives.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn log(&self) -> Result<String, LabError> {
+        let path = self.log_file();
+        fs::read_to_string(&path).map_err(LabError::file(path))
+    }
+
+    /// The connections that it logged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn records(&self) -> Result<Vec<AccessRecord>, LabError> {
+        Ok(AccessRecord::all_in(&self.log()?))
+    }
+
+    /// Waits for the record of a connection.
+    ///
+    /// # Errors
+    /// When there is none in time; the log is in the error.
+    pub fn wait_record(&self, wanted: impl Fn(&AccessRecord) -> bool) -> Result<AccessRecord, LabError> {
+        let found =
+            eventually("no such connection was recorded", || Ok(self.records()?.into_iter().find(&wanted)));
+        found.map_err(|error| self.explained(error))
+    }
+
+    /// Its admin server's Unix socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.node.folder().join("admin.sock")
+    }
+
+    /// Where pods are enrolled.
+    pub fn enrol_socket(&self) -> PathBuf {
+        self.node.folder().join("enrol.sock")
+    }
+
+    /// Its configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.node.folder().join("ztunnel.yaml")
+    }
+
+    /// Its log.
+    pub fn log_file(&self) -> PathBuf {
+        self.node.folder().join("ztunnel.log")
+    }
+
+    fn config(&self, lab: &Lab, ca: &Authority) -> Value {
+        let folder = self.node.folder();
+        json!({
+            "node": self.node.name(),
+            "source": { "manifests": lab.manifests(), "status": lab.folder().join("status") },
+            "state": {
+                "folder": folder.join("state"),
+                "enrolSocket": self.enrol_socket(),
+                "netns": self.node.pod_netns(),
+            },
+            "ca": {
+                "address": Authority::address(&self.node),
+                "roots": ca.roots(),
+                "nodeKey": folder.join("node.key"),
+            },
+            "listen": { "adminSocket": self.admin_socket() },
+            "log": { "format": "json" },
+        })
+    }
+
+    /// A timeout with the log, where the reason stands.
+    fn explained(&self, error: LabError) -> LabError {
+        match error {
+            LabError::Timeout { what, waited } => {
+                let log = self.log().unwrap_or_default();
+                LabError::Timeout { what: format!("{log}\n{what} on {}", self.node.name()), waited }
+            }
+            other => other,
+        }
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

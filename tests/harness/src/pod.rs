@@ -1,0 +1,213 @@
+//! A pod.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::cluster::Document;
+use crate::lab::{WIRE_V4, WIRE_V6};
+use crate::process::Process;
+use crate::serve::{Handler, Server};
+use crate::sweep::Tag;
+use crate::{Finished, LabError, Netns, Node, PATIENCE, netns, program, wiring};
+
+/// A pod: a namespace plugged into its node. Clones are the same pod; gone with its lab.
+#[derive(Clone, Debug)]
+pub struct Pod(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    namespace: String,
+    name: String,
+    uid: String,
+    account: String,
+    node: Node,
+    netns: Netns,
+    addresses: Vec<IpAddr>,
+    /// Where the daemon of its node finds the namespace.
+    mounted: PathBuf,
+}
+
+impl Pod {
+    pub(crate) fn start(document: &Document, node: &Node, tag: &Tag, link: usize) -> Result<Self, LabError> {
+        let (namespace, name) = (document.namespace().to_owned(), document.name().to_owned());
+        let addresses = document.addresses("/status/podIPs", "ip")?;
+        if addresses.is_empty() {
+            return Err(document.wrong("a lab's pod needs status.podIPs"));
+        }
+        // The number keeps a pod apart from its predecessor of the same name, whose namespace may live on.
+        let netns = tag.netns(&format!("{namespace}-{name}-{link}"));
+        netns::create(std::slice::from_ref(&netns))?;
+        let netns = Netns::open(netns)?;
+        wiring::plug(node, &format!("pod{link}"), &netns, &addresses)?;
+        netns::write_etc(netns.name(), "resolv.conf", &resolv_conf(&namespace, &addresses))?;
+        let mounted = node.pod_netns().join(netns.name());
+        bind(&netns.path(), &mounted)?;
+        let (uid, account) = (document.text("/metadata/uid"), document.text("/spec/serviceAccountName"));
+        let (uid, account, node) = (uid.to_owned(), account.to_owned(), node.clone());
+        Ok(Self(Arc::new(Parts { namespace, name, uid, account, node, netns, addresses, mounted })))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its Kubernetes namespace.
+    pub fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// Its uid.
+    pub fn uid(&self) -> &str {
+        &self.0.uid
+    }
+
+    /// Its service account.
+    pub fn account(&self) -> &str {
+        &self.0.account
+    }
+
+    /// Its SPIFFE id in the default trust domain.
+    pub fn identity(&self) -> String {
+        format!("spiffe://cluster.local/ns/{}/sa/{}", self.0.namespace, self.0.account)
+    }
+
+    /// The node that it runs on.
+    pub fn node(&self) -> &Node {
+        &self.0.node
+    }
+
+    /// Its network namespace.
+    pub fn netns(&self) -> &Netns {
+        &self.0.netns
+    }
+
+    /// Where the daemon of its node finds its network namespace.
+    pub fn mounted(&self) -> &Path {
+        &self.0.mounted
+    }
+
+    /// Its addresses, primary first.
+    pub fn ips(&self) -> &[IpAddr] {
+        &self.0.addresses
+    }
+
+    /// Its primary address.
+    pub fn ip(&self) -> IpAddr {
+        self.0.addresses[0]
+    }
+
+    /// Its IPv6 address, if it has one.
+    pub fn v6(&self) -> Option<IpAddr> {
+        self.0.addresses.iter().copied().find(IpAddr::is_ipv6)
+    }
+
+    /// A port of its primary address.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.ip(), port)
+    }
+
+    /// Connects from inside the pod. Reads and writes give up after [`PATIENCE`].
+    ///
+    /// # Errors
+    /// What connect(2) reports.
+    pub fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = self.0.netns.within(|| TcpStream::connect_timeout(&to, PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// Listens on all addresses of the pod; port 0 is any.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn listen(&self, port: u16) -> io::Result<TcpListener> {
+        let any = self.any();
+        self.0.netns.within(|| TcpListener::bind((any, port)))
+    }
+
+    /// A UDP socket of the pod; port 0 is any. Reads give up after [`PATIENCE`].
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn udp(&self, port: u16) -> io::Result<UdpSocket> {
+        let any = self.any();
+        let socket = self.0.netns.within(|| UdpSocket::bind((any, port)))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        Ok(socket)
+    }
+
+    /// Serves on a port of the pod; port 0 is any.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn serve(&self, port: u16, handler: Handler) -> Result<Server, LabError> {
+        Server::start(&self.0.netns, self.any(), port, handler)
+    }
+
+    /// What a shell's command prints, run in the pod.
+    ///
+    /// # Errors
+    /// When it reports a failure.
+    pub fn sh(&self, command: &str) -> Result<String, LabError> {
+        program::run(&mut self.0.netns.shell(command), None)
+    }
+
+    /// How a shell's command ends, run in the pod.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn output(&self, command: &str) -> Result<Finished, LabError> {
+        self.spawn(command)?.finish()
+    }
+
+    /// Starts a shell's command in the pod.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(&self, command: &str) -> Result<Process, LabError> {
+        piped(command, &mut self.0.netns.shell(&format!("exec {command}")))
+    }
+
+    /// Takes the namespace away, as a runtime does that removes a pod; what the pod's processes hold of it lives on.
+    pub(crate) fn remove(&self) {
+        let _unmounted = umount2(&self.0.mounted, MntFlags::MNT_DETACH);
+        let _removed = fs::remove_file(&self.0.mounted);
+        // The interface goes first: a namespace that is held open would keep the address on the node.
+        let delete = [String::from("link del eth0")];
+        let _already_gone = self.0.netns.ip(&delete);
+        netns::delete(self.0.netns.name());
+    }
+
+    fn any(&self) -> IpAddr {
+        if self.v6().is_some() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+    }
+}
+
+/// Starts a command whose output is kept.
+pub(crate) fn piped(name: &str, command: &mut Command) -> Result<Process, LabError> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Process::new(name, command.spawn()?))
+}
+
+/// What a kubelet writes for `dnsPolicy: ClusterFirst`; the cluster's DNS service is the one outside.
+fn resolv_conf(namespace: &str, addresses: &[IpAddr]) -> String {
+    let server = if addresses[0].is_ipv4() { WIRE_V4 } else { WIRE_V6 };
+    let domain = "cluster.local";
+    format!("nameserver {server}\nsearch {namespace}.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n")
+}
+
+fn bind(from: &Path, to: &Path) -> Result<(), LabError> {
+    File::create(to).map_err(LabError::file(to))?;
+    let none: Option<&str> = None;
+    let bound = mount(Some(from), to, none, MsFlags::MS_BIND, none);
+    bound.map_err(|errno| LabError::File { path: to.to_owned(), source: errno.into() })
+}
