@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! What a developer runs: `cargo xtask demo`, `test`, `bench` and `tidy`.
+
+mod cargo;
+mod demo;
+mod error;
+mod interrupt;
+mod packages;
+mod table;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::XtaskError;
+
+/// Shows, tests and measures the mesh, and keeps the tree tidy.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Demo(demo::DemoArgs),
+    Test(test::TestArgs),
+    Tidy(tidy::TidyArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Demo(args) => args.run(),
+        Verb::Test(args) => args.run(),
+        Verb::Tidy(args) => args.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn report(error: &XtaskError) {
+    eprintln!("error: {error}");
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        eprintln!("  because: {cause}");
+        source = cause.source();
+    }
+}

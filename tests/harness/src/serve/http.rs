@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use crate::serve::Handler;
 
-/// Answers every request with 200 and `body`, and the client's address in a header.
+/// Answers every request with 200 and `body`; headers tell the client's address and the path that it asked for.
 pub fn http(body: impl Into<String>) -> Handler {
     let body = body.into();
     Handler::each(move |stream| answer_all(stream, &body))
@@ -18,10 +18,10 @@ fn answer_all(mut stream: &TcpStream, body: &str) -> io::Result<()> {
     while let Some(head) = read_head(&mut reader)? {
         let last = head.contains("connection: close");
         let connection = if last { "close" } else { "keep-alive" };
-        let ip = peer.ip().to_canonical();
+        let (ip, path) = (peer.ip().to_canonical(), head.split(' ').nth(1).unwrap_or_default());
         write!(
             stream,
-            "HTTP/1.1 200 OK\r\nx-peer: {ip}\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\nx-peer: {ip}\r\nx-path: {path}\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{body}",
             body.len()
         )?;
         if last {

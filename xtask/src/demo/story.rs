@@ -1,0 +1,170 @@
+//! The calls that the demo makes, and what was seen of them.
+
+use harness::{AccessRecord, LabError, Marker, Mesh, Packets, Pod, serve};
+
+use crate::demo::{OUTSIDE, report};
+use crate::error::XtaskError;
+
+/// A call from a pod to another.
+struct Call {
+    from: &'static str,
+    to: &'static str,
+    /// What it is to show.
+    what: &'static str,
+    /// A shell's command; `MARK` stands for the payload's mark.
+    command: &'static str,
+    expected: Expected,
+}
+
+/// What is to become of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    /// An mTLS tunnel between nodes.
+    Tunnel,
+    /// Within a node: nothing is on the wire.
+    NodeLocal,
+    /// As it is: one side is not in the mesh.
+    Plaintext,
+}
+
+/// What was seen of a call.
+pub(super) struct Seen {
+    pub(super) from: Pod,
+    pub(super) to: Pod,
+    pub(super) what: &'static str,
+    pub(super) record: AccessRecord,
+    /// Packets between the two pods, on all links between nodes.
+    pub(super) packets: usize,
+    /// Those that hold the payload's mark.
+    pub(super) marked: usize,
+    expected: Expected,
+}
+
+/// What was seen of the whole story.
+pub(super) struct Told {
+    pub(super) calls: Vec<Seen>,
+    /// Pod, question, answer, and who answered.
+    pub(super) names: Vec<[String; 4]>,
+}
+
+/// Makes the calls, and gathers what the daemons and the wire say of them.
+pub(super) fn tell(mesh: &Mesh, dns: &serve::Dns) -> Result<Told, XtaskError> {
+    let capture = mesh.capture()?;
+    let mut marks = Vec::new();
+    for call in CALLS {
+        let mark = Marker::random()?;
+        let said = mesh.pod(call.from).sh(&call.command.replace("MARK", &mark.to_string()))?;
+        print!("$ {}: {}\n  {said}", call.from, call.command);
+        marks.push(mark);
+    }
+    let names = ask_names(mesh, dns)?;
+    let packets = capture.stop(mesh)?;
+    let seen = CALLS.iter().zip(&marks).map(|(call, mark)| see(mesh, call, mark, &packets));
+    Ok(Told { calls: seen.collect::<Result<_, _>>()?, names })
+}
+
+impl Told {
+    pub(super) fn text(&self) -> String {
+        report::story(self)
+    }
+
+    /// Whether all was as it is promised.
+    pub(super) fn check(&self) -> Result<(), XtaskError> {
+        let surprises: Vec<_> = self.calls.iter().filter_map(Seen::surprise).collect();
+        if surprises.is_empty() { Ok(()) } else { Err(XtaskError::Surprise(surprises.join("; "))) }
+    }
+}
+
+impl Seen {
+    fn surprise(&self) -> Option<String> {
+        let Self { record, packets, marked, .. } = self;
+        let path = record.path.as_str();
+        let fine = match self.expected {
+            Expected::Tunnel => path == "hbone" && *packets > 0 && *marked == 0,
+            Expected::NodeLocal => path == "node-local" && *packets == 0 && *marked == 0,
+            // What the mesh does not carry must be found, or looking for it proves nothing.
+            Expected::Plaintext => ["direct", "passthrough"].contains(&path) && *marked > 0,
+        };
+        let (from, to) = (self.from.name(), self.to.name());
+        (!fine).then(|| {
+            format!("{from} to {to} went by {path}, {marked} of {packets} packets held its payload; {:?} was expected", self.expected)
+        })
+    }
+}
+
+fn see(mesh: &Mesh, call: &Call, mark: &Marker, packets: &Packets) -> Result<Seen, LabError> {
+    let (from, to) = (mesh.pod(call.from), mesh.pod(call.to));
+    let remote = from.node().name() != to.node().name();
+    // Who called is known best where it was verified.
+    let (node, direction) =
+        if remote && mesh.wants_capture(&to) { (to.node(), "inbound") } else { (from.node(), "outbound") };
+    let is_it = |it: &AccessRecord| it.direction == direction && it.joins(from.name(), to.name());
+    let record = mesh.daemon(node.name()).wait_record(is_it)?;
+    let between =
+        from.ips().iter().flat_map(|one| to.ips().iter().map(|other| packets.between(*one, *other)));
+    let between: Vec<_> = between.collect();
+    let (packets, marked) = between
+        .iter()
+        .fold((0, 0), |(all, marked), it| (all + it.len(), marked + it.holding(mark.as_bytes())));
+    Ok(Seen { from, to, what: call.what, record, packets, marked, expected: call.expected })
+}
+
+fn ask_names(mesh: &Mesh, dns: &serve::Dns) -> Result<Vec<[String; 4]>, LabError> {
+    let mut answers = Vec::new();
+    for (pod, name) in [("shop/frontend", "catalog"), ("shop/frontend", "vault.bank"), ("shop/cart", OUTSIDE)]
+    {
+        let kind = if name == "vault.bank" { "AAAA" } else { "A" };
+        let answer = mesh.pod(pod).sh(&format!("dig +search +short {name} {kind}"))?;
+        let forwarded = dns.asked().iter().any(|asked| asked.starts_with(name));
+        let by = if forwarded { "the cluster's DNS service" } else { "the daemon" };
+        let answer = answer.lines().last().unwrap_or_default().to_owned();
+        answers.push([pod.to_owned(), format!("{name} {kind}"), answer, by.to_owned()]);
+    }
+    Ok(answers)
+}
+
+/// Each pair of pods once, so that what is seen of two pods is of that call.
+const CALLS: &[Call] = &[
+    Call {
+        from: "shop/frontend",
+        to: "shop/catalog",
+        what: "HTTP to a Service",
+        command: "curl -sS -m 10 http://catalog/MARK",
+        expected: Expected::Tunnel,
+    },
+    Call {
+        from: "shop/frontend",
+        to: "shop/cart",
+        what: "HTTP to a Service, same node",
+        command: "curl -sS -m 10 http://cart/MARK",
+        expected: Expected::NodeLocal,
+    },
+    Call {
+        from: "shop/cart",
+        to: "bank/ledger",
+        what: "TCP echo, other namespace",
+        command: "echo MARK | socat -t 10 - TCP:ledger.bank:9000",
+        expected: Expected::Tunnel,
+    },
+    Call {
+        from: "shop/frontend",
+        to: "bank/vault",
+        what: "HTTP to an IPv6-only pod",
+        command: "curl -sS -m 10 http://vault.bank/MARK",
+        expected: Expected::Tunnel,
+    },
+    Call {
+        from: "legacy/batch",
+        to: "shop/catalog",
+        what: "HTTP from outside the mesh",
+        command: "curl -sS -m 10 http://10.244.2.10:8080/MARK",
+        expected: Expected::Plaintext,
+    },
+    Call {
+        from: "shop/cart",
+        to: "legacy/printer",
+        what: "HTTP to outside the mesh",
+        command: "curl -sS -m 10 http://10.244.2.12:8080/MARK",
+        expected: Expected::Plaintext,
+    },
+];

@@ -1,0 +1,87 @@
+//! Programs of the system that the tasks need, and installing those that are missing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use clap::Args;
+use nix::unistd::Uid;
+
+use crate::cargo;
+use crate::error::XtaskError;
+
+/// What a task may do to the machine.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Setup {
+    /// Installs nothing: says what is missing, with the line to run, and ends.
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// A program, and the Debian package that has it.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+}
+
+impl Setup {
+    /// Makes sure that the caller is root and that every program is there; `task` is for the message.
+    pub(crate) fn prepare(&self, task: &str) -> Result<(), XtaskError> {
+        let missing: Vec<_> = PROGRAMS.iter().filter(|program| !is_there(program.name)).collect();
+        if missing.is_empty() {
+            return root_only(task);
+        }
+        let packages: BTreeSet<_> = missing.iter().map(|it| it.package).collect();
+        let packages: Vec<_> = packages.into_iter().collect();
+        let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
+        let names: Vec<_> = missing.iter().map(|it| it.name).collect();
+        let missing = names.join(", ");
+        if self.no_install || !is_there("apt-get") {
+            return Err(XtaskError::Packages { missing, line });
+        }
+        root_only(task)?;
+        eprintln!("missing programs: {missing}\ninstalling: {line}");
+        install(&packages)
+    }
+}
+
+fn install(packages: &[&str]) -> Result<(), XtaskError> {
+    let apt = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    let install = || cargo::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages));
+    // A machine that never fetched the lists, or long ago, knows the packages only after an update.
+    install().or_else(|_| {
+        cargo::run(apt().arg("update"))?;
+        install()
+    })
+}
+
+fn root_only(task: &str) -> Result<(), XtaskError> {
+    if Uid::effective().is_root() { Ok(()) } else { Err(XtaskError::NotRoot(task.to_owned())) }
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<_> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/sbin"].map(|folder| Path::new(folder).to_owned()));
+    folders.iter().any(|folder| folder.join(program).is_file())
+}
+
+/// What labs, demo, tests and bench run, and what building needs beside the Rust toolchain.
+const PROGRAMS: &[Program] = &[
+    Program { name: "cc", package: "gcc" },
+    Program { name: "conntrack", package: "conntrack" },
+    Program { name: "curl", package: "curl" },
+    Program { name: "dig", package: "bind9-dnsutils" },
+    Program { name: "ip", package: "iproute2" },
+    Program { name: "iperf3", package: "iperf3" },
+    Program { name: "make", package: "make" },
+    Program { name: "nft", package: "nftables" },
+    Program { name: "socat", package: "socat" },
+    Program { name: "sysctl", package: "procps" },
+    Program { name: "tcpdump", package: "tcpdump" },
+    Program { name: "wrk", package: "wrk" },
+];

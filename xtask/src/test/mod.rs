@@ -1,0 +1,126 @@
+//! `cargo xtask test`: every suite, or one.
+
+mod output;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use crate::cargo::{Metadata, Package, cargo, words};
+use crate::error::XtaskError;
+use crate::packages::Setup;
+use crate::table::Table;
+use output::{Outcome, Reader};
+
+/// Runs unit, property and namespace suites; ends with the line "N passed, N failed".
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TestArgs {
+    /// The suite to run: `unit`, or the name of a test program. Default: all.
+    suite: Option<String>,
+    /// Runs only tests whose name has this in it.
+    filter: Option<String>,
+    /// Prints the names of the suites.
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// A program of tests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Suite {
+    name: String,
+    package: String,
+}
+
+impl TestArgs {
+    pub(crate) fn run(self) -> Result<(), XtaskError> {
+        let suites = suites(&Metadata::of_workspace()?.packages);
+        if self.list {
+            println!("{UNIT}");
+            suites.iter().for_each(|suite| println!("{}", suite.name));
+            return Ok(());
+        }
+        let chosen = match self.suite.as_deref() {
+            None => suites,
+            Some(UNIT) => Vec::new(),
+            Some(name) => vec![find(&suites, name)?],
+        };
+        self.setup.prepare("test")?;
+        let mut outcome = Outcome::default();
+        if matches!(self.suite.as_deref(), None | Some(UNIT)) {
+            for what in [&["--lib", "--bins"][..], &["--doc"]] {
+                outcome.add(self.test(cargo().args(["test", "--workspace", "--no-fail-fast"]).args(what))?);
+            }
+        }
+        if !chosen.is_empty() {
+            // Suites start the program: nothing else makes cargo build it for a suite of another package.
+            crate::cargo::run(cargo().args(["build", "-p", "ztunnel", "--bins"]))?;
+        }
+        for suite in &chosen {
+            let mut command = cargo();
+            command.args(["test", "-p", &suite.package, "--test", &suite.name, "--no-fail-fast"]);
+            outcome.add(self.test(&mut command)?);
+        }
+        summarise(&outcome)
+    }
+
+    /// Runs cargo's tests with their output on the terminal, and counts.
+    fn test(&self, command: &mut Command) -> Result<Outcome, XtaskError> {
+        if let Some(filter) = &self.filter {
+            command.args(["--", filter]);
+        }
+        println!("$ {}", words(command));
+        // Which program's tests follow is told on standard error, in colours only to a terminal.
+        command.env("CARGO_TERM_COLOR", "never");
+        let (reader, writer) = std::io::pipe()?;
+        command.stdout(writer.try_clone()?).stderr(writer).stdin(Stdio::null());
+        let mut child = command.spawn().map_err(XtaskError::file("cargo"))?;
+        // The command holds the writing end: while it does, there is no end to read.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut outcome = Reader::default();
+        for line in BufReader::new(reader).lines() {
+            let line = line?;
+            println!("{line}");
+            outcome.line(&line);
+        }
+        Ok(outcome.end(child.wait()?.success(), &words(command)))
+    }
+}
+
+/// Test programs of the workspace.
+fn suites(packages: &[Package]) -> Vec<Suite> {
+    let of = |package: &Package| {
+        let tests = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test"));
+        let suite = |name: &str| Suite { name: name.to_owned(), package: package.name.clone() };
+        tests.map(|target| suite(&target.name)).collect::<Vec<_>>()
+    };
+    packages.iter().flat_map(of).collect()
+}
+
+fn find(suites: &[Suite], name: &str) -> Result<Suite, XtaskError> {
+    let found = suites.iter().find(|suite| suite.name == name).cloned();
+    found.ok_or_else(|| {
+        let known: Vec<_> = std::iter::once(UNIT).chain(suites.iter().map(|it| it.name.as_str())).collect();
+        XtaskError::UnknownSuite { name: name.to_owned(), known: known.join(", ") }
+    })
+}
+
+fn summarise(outcome: &Outcome) -> Result<(), XtaskError> {
+    let mut table = Table::new(&["SUITE", "PASSED", "FAILED", "SECONDS"]);
+    for program in &outcome.programs {
+        let counts = [program.passed.to_string(), program.failed.to_string(), program.seconds.clone()];
+        table.row(std::iter::once(program.name.clone()).chain(counts));
+    }
+    println!("\n{}", table.plain());
+    for failure in &outcome.failures {
+        println!("failed: {failure}");
+    }
+    let (passed, failed) = outcome.counts();
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(XtaskError::Tests(failed)) }
+}
+
+/// The suite of all tests beside the code.
+const UNIT: &str = "unit";
