@@ -35,15 +35,3 @@ pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, 
 pub use seqpacket::PacketError;
 pub use state::StateError;
 pub use thread::{EnrolConfig, EnrolHandle, StartError, start};
-
-/// An error and its causes in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -7,7 +7,9 @@ use super::enrolled::Enrolled;
 use super::error::EnrolError;
 use super::registry::Registry;
 use super::state::Record;
-use super::{DesiredPod, PodUid, StateError, chain_of};
+use certs::describe;
+
+use super::{DesiredPod, PodUid, StateError};
 use crate::netns::{Discovery, PodNetns, discover};
 use crate::redirect::{Capture, CapturePhase};
 
@@ -16,7 +18,7 @@ impl Registry {
     pub(super) fn restore(&mut self) -> Result<(), StateError> {
         let (records, broken) = self.means.state.read()?;
         for error in broken {
-            tracing::warn!(error = chain_of(&error), "record of a captured pod cannot be read");
+            tracing::warn!(error = describe(&error), "record of a captured pod cannot be read");
         }
         let mut found = discover(&self.netns_folder).unwrap_or_default();
         for record in records {
@@ -101,7 +103,7 @@ impl Registry {
             self.failed.remove(&uid);
             self.changed = true;
             if let Err(error) = self.means.state.forget(&uid) {
-                tracing::warn!(pod = %uid, error = chain_of(&error), "record cannot be removed");
+                tracing::warn!(pod = %uid, error = describe(&error), "record cannot be removed");
             }
             return;
         };

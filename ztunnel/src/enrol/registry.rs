@@ -10,7 +10,9 @@ use super::enrolled::{Enrolled, Means};
 use super::error::EnrolError;
 use super::lease::Command;
 use super::state::Record;
-use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid, chain_of};
+use certs::describe;
+
+use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid};
 use crate::netns::{PodNetns, discover};
 use crate::redirect::CaptureOptions;
 
@@ -253,7 +255,7 @@ impl Registry {
         if self.enrolled.contains_key(&uid) {
             return self.note_enrolled(&uid, error);
         }
-        let reason = chain_of(error);
+        let reason = describe(error);
         let known = self.failed.get(&uid).is_some_and(|it| it.reason == reason);
         if !known {
             tracing::warn!(pod = %uid, name = pod.name, error = reason, "pod is not captured");
@@ -265,7 +267,7 @@ impl Registry {
 
     fn note_enrolled(&mut self, uid: &PodUid, error: &EnrolError) {
         if let Some(pod) = self.enrolled.get_mut(uid) {
-            let problem = chain_of(error);
+            let problem = describe(error);
             tracing::warn!(pod = %uid, error = problem, "capture is not as it should be");
             pod.note_problem(problem);
             self.changed = true;

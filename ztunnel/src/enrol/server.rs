@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::chain_of;
+use certs::describe;
+
 use super::error::EnrolError;
 use super::protocol::{Answer, PODS_A_PACKET, Refusal, RefusalReason, Request};
 use super::registry::Registry;
@@ -65,7 +66,7 @@ fn answer_one(caller: &PacketStream, registry: &mut Registry) -> bool {
         Err(error @ PacketError::Version { .. }) => {
             refused(RefusalReason::UnsupportedVersion, error.to_string())
         }
-        Err(error) => refused(RefusalReason::InvalidRequest, chain_of(&error)),
+        Err(error) => refused(RefusalReason::InvalidRequest, describe(&error)),
     };
     answers.iter().all(|answer| caller.send(answer, None).is_ok())
 }
@@ -79,7 +80,7 @@ fn carry_out(request: Request, mut fds: Vec<OwnedFd>, registry: &mut Registry) -
     match done {
         Ok(answer) => vec![answer],
         Err(error) => {
-            let message = chain_of(&error);
+            let message = describe(&error);
             tracing::warn!(error = message, "enrolment request refused");
             refused(reason_of(&error), message)
         }

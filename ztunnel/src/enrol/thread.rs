@@ -72,7 +72,7 @@ pub fn start(config: EnrolConfig, events: impl CaptureEvents) -> Result<EnrolHan
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
     let work = move || {
         if let Err(error) = registry.restore() {
-            tracing::error!(error = super::chain_of(&error), "captured pods cannot be taken up");
+            tracing::error!(error = certs::describe(&error), "captured pods cannot be taken up");
         }
         registry.report();
         run(Server::new(listener), &queue, &mut registry);

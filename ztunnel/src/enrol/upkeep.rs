@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::chain_of;
+use certs::describe;
+
 use super::enrolled::{Enrolled, Means};
 use super::error::EnrolError;
 
@@ -22,7 +23,7 @@ impl Enrolled {
         self.check_at = now + REPAIR_PAUSE;
         self.problem = match self.repair(means) {
             Ok(()) => None,
-            Err(error) => Some(chain_of(&error)),
+            Err(error) => Some(describe(&error)),
         };
         true
     }

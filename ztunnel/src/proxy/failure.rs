@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use certs::{ConfigError, Unavailable, describe};
 use daemon::metrics::ResponseFlag;
 use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
 
-use super::shared::Unavailable;
 use crate::decision::{InboundError, Refusal, Refused};
 
 /// Why an outbound connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
+    /// Our own certificate is unusable.
+    #[error("no TLS configuration: {}", describe(.0))]
+    Config(Arc<ConfigError>),
     /// The upstream could not be connected to.
     #[error("{address} cannot be connected to: {source}")]
     Connect { address: SocketAddr, source: Arc<io::Error> },
@@ -22,7 +25,7 @@ pub(super) enum Failure {
     #[error("{address} did not answer within {waited:?}; a NetworkPolicy may stand in the way")]
     ConnectTimeout { address: SocketAddr, waited: Duration },
     /// The destination on this node refuses it.
-    #[error("destination refuses the connection: {}", chain(.0))]
+    #[error("destination refuses the connection: {}", describe(.0))]
     Destination(InboundError),
     /// The name has no address.
     #[error("host {host} has no address")]
@@ -31,7 +34,7 @@ pub(super) enum Failure {
     #[error("the pod is no longer captured")]
     Released,
     /// The mesh refuses it.
-    #[error("{}", chain(.0))]
+    #[error("{}", describe(.0))]
     Refused(Refused),
     /// The peer did not answer CONNECT.
     #[error("peer did not answer the request within {waited:?}")]
@@ -40,10 +43,10 @@ pub(super) enum Failure {
     #[error("peer answered with status {status}")]
     Status { status: u16 },
     /// The stream or its tunnel failed.
-    #[error("{}", chain(.0))]
+    #[error("{}", describe(.0))]
     Stream(StreamError),
     /// TLS did not come up.
-    #[error("tunnel to {address} did not come up: {}", chain(.source))]
+    #[error("tunnel to {address} did not come up: {}", describe(.source))]
     Tls { address: SocketAddr, source: Arc<HandshakeError> },
     /// TLS did not come up in time.
     #[error("tunnel to {address} did not come up within {waited:?}")]
@@ -77,7 +80,7 @@ impl Failure {
                 _ => ResponseFlag::TlsFailure,
             },
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
-            Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
+            Self::Config(_) | Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
             _ => ResponseFlag::Connect,
         }
     }
@@ -93,27 +96,12 @@ impl Failure {
             | Self::Tls { .. }
             | Self::TlsTimeout { .. } => true,
             Self::Status { status } => *status >= 500,
-            Self::Destination(_)
+            Self::Config(_)
+            | Self::Destination(_)
             | Self::Refused(_)
             | Self::Released
             | Self::Unavailable(_)
             | Self::UnknownSource => false,
         }
     }
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.to_string();
-        // Transparent errors say the same again.
-        if !text.ends_with(&inner) {
-            text.push_str(": ");
-            text.push_str(&inner);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -12,7 +12,8 @@ use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
 use tokio::time::timeout;
 
-use super::failure::chain;
+use certs::describe;
+
 use super::pod::ServedPod;
 use super::shared::{Handshakes, Slot};
 use super::tunnelled::{self, Inbound};
@@ -44,19 +45,17 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let tunnel =
-        Tunnel::server(established, Limits::default(), Timing::default(), worker.buffers.clone());
+    let tunnel = Tunnel::server(established, Limits::default(), Timing::default(), worker.buffers.clone());
     let peer_uid = source.as_ref().map(|source| source.uid.clone());
     let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
-    let inbound =
-        Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
+    let inbound = Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
     let ended = drive(tunnel, |request| {
         let serving = tunnelled::serve(inbound.clone(), request);
         worker.tasks.spawn_local("tunnelled", serving);
     })
     .await;
     drop(listed);
-    tracing::debug!(%from, ended = chain(&ended), "tunnel ended");
+    tracing::debug!(%from, ended = describe(&ended), "tunnel ended");
 }
 
 async fn handshake(
@@ -79,12 +78,13 @@ async fn handshake(
     let shaking = async {
         let configs = configs(worker, pod).await?;
         let established = record::accept(socket, configs.server()).await;
-        established.inspect_err(|error| {
-            let is_peer = matches!(error, record::HandshakeError::Peer(_));
-            failed(worker, if is_peer { "identity" } else { "tls" });
-            tracing::debug!(%from, error = chain(error), "handshake failed");
-        })
-        .ok()
+        established
+            .inspect_err(|error| {
+                let is_peer = matches!(error, record::HandshakeError::Peer(_));
+                failed(worker, if is_peer { "identity" } else { "tls" });
+                tracing::debug!(%from, error = describe(error), "handshake failed");
+            })
+            .ok()
     };
     match timeout(within, shaking).await {
         Ok(established) => {

@@ -18,7 +18,7 @@ use mesh::{PodUid, WorkloadUid};
 use slab::Slab;
 
 use super::meter::Metered;
-pub use super::view::ConnectionView;
+use super::view::ConnectionView;
 
 /// The connections of one worker. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -145,13 +145,18 @@ impl Live {
     }
 
     /// Asks `check` about each admitted connection of a pod; it may replace the policies, or say why to cut.
-    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Admission) -> Option<Cut>) -> usize {
+    pub(super) fn recheck_pod(
+        &self,
+        pod: &PodUid,
+        mut check: impl FnMut(&mut Admission) -> Option<Cut>,
+    ) -> usize {
         let mut entries = self.0.borrow_mut();
         let keys: Vec<usize> = entries.by_pod.get(pod).into_iter().flatten().copied().collect();
         let mut cut = 0;
         for key in keys {
-            if let Some(Entry { what: What::Connection { cut: cell, admission: Some(admission), .. }, .. }) =
-                entries.slab.get_mut(key)
+            if let Some(Entry {
+                what: What::Connection { cut: cell, admission: Some(admission), .. }, ..
+            }) = entries.slab.get_mut(key)
                 && let Some(why) = check(admission)
             {
                 cell.cut(&why);
@@ -162,7 +167,11 @@ impl Live {
     }
 
     /// Asks `check` about each tunnel from a workload: whether its peer may still be who it is.
-    pub(super) fn recheck_peer(&self, peer: &WorkloadUid, check: impl Fn(IpAddr, &SpiffeId) -> bool) -> usize {
+    pub(super) fn recheck_peer(
+        &self,
+        peer: &WorkloadUid,
+        check: impl Fn(IpAddr, &SpiffeId) -> bool,
+    ) -> usize {
         let entries = self.0.borrow();
         let mut cut = 0;
         for key in entries.by_peer.get(peer).into_iter().flatten() {

@@ -30,7 +30,7 @@ mod worker;
 mod workers;
 
 pub use events::{Captured, ProxyEvents};
-pub use live::ConnectionView;
 pub use pod::ServedPod;
-pub use shared::{Awaited, ProxyMetrics, Resolve, Settings, Shared, Svids, Unavailable};
+pub use shared::{Awaited, ProxyMetrics, Resolve, Settings, Shared};
+pub use view::ConnectionView;
 pub use workers::{StartError, Workers};

@@ -9,7 +9,9 @@ use daemon::logs::{Direction, Path};
 use hbone::relay;
 use hbone::socket::Socket;
 
-use super::failure::{Failure, chain};
+use certs::describe;
+
+use super::failure::Failure;
 use super::live::Admission;
 use super::meter::Metered;
 use super::outbound::{Outbound, Source};
@@ -92,7 +94,7 @@ impl Outbound {
         // Listed under the receiver, whose policies decide; when the sender goes, its own socket says so.
         let live = worker.live.connection(&pod.uid, &metered, Some(admission));
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
-        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| chain(&error)));
+        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
         worker.conclude(&metered, ended);
     }
 

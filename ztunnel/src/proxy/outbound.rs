@@ -13,7 +13,9 @@ use identity::SpiffeId;
 use mesh::{AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
 use smallvec::SmallVec;
 
-use super::failure::{Failure, chain};
+use certs::describe;
+
+use super::failure::Failure;
 use super::meter::Metered;
 use super::node_local::Joined;
 use super::pod::ServedPod;
@@ -160,8 +162,7 @@ impl Outbound {
 
     async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
         let Some(identity) = &source.identity else { return Err(Failure::UnknownSource) };
-        let asker =
-            Asker { pod: &self.pod, workload: &source.workload, identity, client: self.client };
+        let asker = Asker { pod: &self.pod, workload: &source.workload, identity, client: self.client };
         self.worker.stream(&asker, tunnel).await.map(Carrier::Stream)
     }
 
@@ -194,11 +195,11 @@ impl Outbound {
         let ended = match carrier {
             Carrier::Stream(stream) => {
                 let relayed = live.run(stream.relay(socket, metered.clone())).await;
-                relayed.map(|relayed| relayed.map_err(|error| chain(&error)))
+                relayed.map(|relayed| relayed.map_err(|error| describe(&error)))
             }
             Carrier::Plain(upstream) => {
                 let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-                live.run(joined).await.map(|joined| joined.map_err(|error| chain(&error)))
+                live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)))
             }
             Carrier::Local(_) => return,
         };
@@ -214,9 +215,9 @@ impl Outbound {
         };
         let addr = match plan {
             Some(Plan::Hbone(tunnel) | Plan::Local(tunnel) | Plan::Waypoint(tunnel)) => tunnel.authority,
-            Some(Plan::Direct { upstream: Upstream { place: Place::Address(address), port, .. }, .. }) => {
-                SocketAddr::new(address.ip, *port)
-            }
+            Some(Plan::Direct {
+                upstream: Upstream { place: Place::Address(address), port, .. }, ..
+            }) => SocketAddr::new(address.ip, *port),
             _ => self.destination,
         };
         Opening {
@@ -269,7 +270,9 @@ const fn path(plan: &Plan) -> Path {
         Plan::Direct { .. } => Path::Direct,
         Plan::Hbone(_) | Plan::Waypoint(_) => Path::Hbone,
         Plan::Local(_) => Path::NodeLocal,
-        Plan::Passthrough { passed: Passed::Node | Passed::Service | Passed::Unknown, .. } => Path::Passthrough,
+        Plan::Passthrough { passed: Passed::Node | Passed::Service | Passed::Unknown, .. } => {
+            Path::Passthrough
+        }
         Plan::Passthrough { passed: Passed::UnknownReported, .. } => Path::Passthrough,
     }
 }

@@ -11,7 +11,8 @@ use hbone::relay;
 use hbone::socket::Socket;
 use mesh::{NetworkAddress, Workload};
 
-use super::failure::chain;
+use certs::describe;
+
 use super::live::Admission;
 use super::meter::Metered;
 use super::pod::ServedPod;
@@ -72,7 +73,7 @@ impl Plaintext {
                     }
                     _ => ResponseFlag::Connect,
                 };
-                return self.worker.telemetry.open(opening).failed(flag, chain(&error));
+                return self.worker.telemetry.open(opening).failed(flag, describe(&error));
             }
         };
         drop(snapshot);
@@ -104,7 +105,10 @@ impl Plaintext {
         let sockets = self.worker.host_sockets.as_ref()?;
         let ports = self.pod.probe_ports.load();
         let is_probe = sockets.is_probe(&ports, self.client, self.destination);
-        if !is_probe.inspect_err(|error| tracing::warn!(%error, "the node's sockets cannot be looked at")).ok()? {
+        if !is_probe
+            .inspect_err(|error| tracing::warn!(%error, "the node's sockets cannot be looked at"))
+            .ok()?
+        {
             return None;
         }
         self.worker.shared.counts.probes.inc();
@@ -128,7 +132,7 @@ impl Plaintext {
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
         let live = self.worker.live.connection(&self.pod.uid, &metered, admission);
         let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| chain(&error)));
+        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
         self.worker.conclude(&metered, ended);
     }
 

@@ -64,9 +64,11 @@ impl Worker {
 /// Whether a change may concern the policies that apply to a workload.
 fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
     let selected = |policy: &authz::PolicyName| {
-        workload.profile.policies.iter().any(|named| {
-            named.split_once('/') == Some((&*policy.namespace, &*policy.name))
-        })
+        workload
+            .profile
+            .policies
+            .iter()
+            .any(|named| named.split_once('/') == Some((&*policy.namespace, &*policy.name)))
     };
     changes.resync
         || changes.workloads.contains(&workload.uid)

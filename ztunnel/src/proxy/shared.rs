@@ -5,13 +5,11 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use certs::IdentityConfigs;
+use certs::Identities;
 use daemon::drain::Drain;
 use daemon::logs::AccessLog;
 use daemon::metrics::{Metrics, RegisterError};
-use identity::SpiffeId;
 use mesh::{Affinities, Family, Snapshots};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
@@ -23,7 +21,7 @@ pub struct Shared {
     /// The mesh.
     pub snapshots: Snapshots,
     /// TLS configurations.
-    pub svids: Arc<dyn Svids>,
+    pub identities: Identities,
     /// Addresses of hosts that are known by name only.
     pub resolve: Arc<dyn Resolve>,
     /// What holds for every connection.
@@ -57,15 +55,6 @@ pub struct Settings {
     pub limits: crate::config::Limits,
 }
 
-/// Where workers get the TLS configurations of local identities.
-pub trait Svids: Debug + Send + Sync {
-    /// What is there now; called for every new tunnel.
-    fn current(&self, identity: &SpiffeId) -> Option<Arc<IdentityConfigs>>;
-
-    /// Waits for what is on its way.
-    fn ready(&self, identity: &SpiffeId, within: Duration) -> Awaited<Result<Arc<IdentityConfigs>, Unavailable>>;
-}
-
 /// Where workers get addresses of hosts that are known by name only.
 pub trait Resolve: Debug + Send + Sync {
     /// The host's addresses, those of `family` first.
@@ -74,16 +63,6 @@ pub trait Resolve: Debug + Send + Sync {
 
 /// A value that comes later.
 pub type Awaited<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// No certificate is to be had.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("no certificate for {identity}: {reason}")]
-pub struct Unavailable {
-    /// Whose.
-    pub identity: SpiffeId,
-    /// Why.
-    pub reason: Arc<str>,
-}
 
 /// What workers count besides Istio's families of connections. Everything here is counted once per connection or
 /// tunnel at most.
@@ -136,7 +115,8 @@ impl ProxyMetrics {
                 &["policy_namespace", "policy_name", "reason"],
             )?,
             cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
-            probes: metrics.counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
+            probes: metrics
+                .counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
             turned_away: by(
                 "ambient_connections_turned_away_total",
                 "Connections turned away since a limit was reached.",

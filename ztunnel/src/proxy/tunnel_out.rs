@@ -10,10 +10,12 @@ use hbone::h2::{ConnectRequest, Limits, Method};
 use hbone::record::{self, HandshakeError};
 use hbone::tunnel::{Stream, Timing, Tunnel, drive};
 use identity::SpiffeId;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::baggage;
-use super::failure::{Failure, chain};
+use certs::describe;
+
+use super::failure::Failure;
 use super::pod::ServedPod;
 use super::worker::Worker;
 use crate::decision;
@@ -59,11 +61,8 @@ impl Worker {
         // A tunnel that was going may refuse a stream that it has not looked at: once more, with another.
         let mut again = true;
         loop {
-            let (mut stream, _) = self
-                .pool
-                .stream(&key, &request, &dial)
-                .await
-                .map_err(Arc::unwrap_or_clone)?;
+            let (mut stream, _) =
+                self.pool.stream(&key, &request, &dial).await.map_err(Arc::unwrap_or_clone)?;
             match self.answer(&mut stream).await {
                 Ok(()) => return Ok(stream),
                 Err(failure) if again && is_refused_unseen(&failure) => again = false,
@@ -74,11 +73,11 @@ impl Worker {
 
     /// The TLS configurations of a local identity, waiting a while for its first certificate.
     pub(super) async fn configs(&self, identity: &SpiffeId) -> Result<Arc<IdentityConfigs>, Failure> {
-        match self.shared.svids.current(identity) {
+        match self.shared.identities.current(identity) {
             Some(configs) => Ok(configs),
             None => {
-                let within = self.shared.settings.timeouts.handshake;
-                Ok(self.shared.svids.ready(identity, within).await?)
+                let deadline = Instant::now() + self.shared.settings.timeouts.handshake;
+                Ok(self.shared.identities.ready(identity, deadline).await?)
             }
         }
     }
@@ -102,11 +101,8 @@ impl Worker {
         let socket = self.dial(&pod.captured.sockets, key.address).await?;
         let (address, waited) = (key.address, self.shared.settings.timeouts.handshake);
         let refused = |source: HandshakeError| Failure::Tls { address, source: Arc::new(source) };
-        let tls = configs.client(&key.pod.0, &key.peers).map_err(|error| {
-            let reason = chain(&error).into();
-            super::Unavailable { identity: key.identity.clone(), reason }
-        });
-        let tls = tls.map_err(Failure::from)?;
+        let tls = configs.client(&key.pod.0, &key.peers);
+        let tls = tls.map_err(|error| Failure::Config(Arc::new(error)))?;
         let established = match timeout(waited, record::connect(socket, &tls, address.ip())).await {
             Ok(Ok(established)) => established,
             Ok(Err(error)) => return Err(self.failed_handshake("outbound", refused(error))),
@@ -115,15 +111,14 @@ impl Worker {
             }
         };
         self.count_handshake("outbound", established.resumed);
-        let timing =
-            Timing { idle: Some(self.shared.settings.timeouts.idle_tunnel), ..Timing::default() };
+        let timing = Timing { idle: Some(self.shared.settings.timeouts.idle_tunnel), ..Timing::default() };
         let tunnel = Tunnel::client(established, Limits::default(), timing, self.buffers.clone());
         let (driven, open) = (tunnel.clone(), self.shared.counts.tunnels.clone());
         open.inc();
         self.tasks.spawn_local("tunnel", async move {
             let ended = drive(driven, |_| {}).await;
             open.dec();
-            tracing::debug!(%address, ended = chain(&ended), "tunnel ended");
+            tracing::debug!(%address, ended = describe(&ended), "tunnel ended");
         });
         Ok(tunnel)
     }

@@ -13,7 +13,9 @@ use identity::SpiffeId;
 use mesh::Workload;
 
 use super::baggage;
-use super::failure::{Failure, chain};
+use certs::describe;
+
+use super::failure::Failure;
 use super::live::Admission;
 use super::meter::Metered;
 use super::pod::ServedPod;
@@ -63,7 +65,9 @@ pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
             authority: &authority,
             local_ip: inbound.local_ip,
         };
-        decision::inbound(&snapshot, &call).map(|target| (target, local.clone())).map_err(|error| (error, local))
+        decision::inbound(&snapshot, &call)
+            .map(|target| (target, local.clone()))
+            .map_err(|error| (error, local))
     };
     match decided {
         Ok((target, local)) => inbound.relay(stream, local, target).await,
@@ -102,7 +106,7 @@ impl Inbound {
         let live = self.worker.live.connection(&self.pod.uid, &metered, Some(admission));
         // What the tunnel sends goes to the application: the source of the connection is at the tunnel's end.
         let relayed = live.run(stream.relay(app, Rc::new(super::meter::Reversed(metered.clone())))).await;
-        self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| chain(&error))));
+        self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| describe(&error))));
     }
 
     fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: InboundError) {
@@ -118,7 +122,7 @@ impl Inbound {
         if let InboundError::Denied(denied) = &error {
             opening.policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
         }
-        self.worker.telemetry.open(opening).failed(flag, chain(&error));
+        self.worker.telemetry.open(opening).failed(flag, describe(&error));
     }
 
     fn opening(&self, local: Arc<Workload>, destination: SocketAddr) -> Opening {

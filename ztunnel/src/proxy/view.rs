@@ -70,7 +70,8 @@ impl From<&Report> for ConnectionView {
 
 impl From<&End> for EndView {
     fn from(end: &End) -> Self {
-        let named = |workload: &Arc<mesh::Workload>| format!("{}/{}", workload.profile.namespace, workload.name);
+        let named =
+            |workload: &Arc<mesh::Workload>| format!("{}/{}", workload.profile.namespace, workload.name);
         Self {
             address: end.addr,
             workload: end.workload.as_ref().map(named),

@@ -180,10 +180,10 @@ impl Worker {
             }
             Command::Take(arrival) => self.take(arrival),
             Command::Changed(changes) => self.recheck(&changes),
-            Command::Rotated(identity, configs) => {
-                let epoch = configs.map(|configs| configs.epoch());
-                self.pool.evict(|key| key.identity == identity && Some(key.epoch) != epoch);
-            }
+            Command::Rotated => self.pool.evict(|key| {
+                let current = self.shared.identities.current(&key.identity);
+                current.is_none_or(|configs| configs.epoch() != key.epoch)
+            }),
             Command::List(answer) => {
                 // Whoever asked may have gone.
                 let _gone = answer.send(self.live.views());

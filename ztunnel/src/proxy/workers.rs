@@ -3,24 +3,20 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
 
-use certs::IdentityConfigs;
-use identity::SpiffeId;
 use mesh::ChangeSet;
 use socket2::Socket as RawSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use super::live::ConnectionView;
 use super::pod::ServedPod;
 use super::shared::Shared;
+use super::view::ConnectionView;
 use super::worker;
 
-/// All workers. They end when this is dropped.
+/// All workers. They end with the drain.
 #[derive(Debug)]
 pub struct Workers {
     peers: Peers,
-    threads: Vec<JoinHandle<()>>,
 }
 
 /// Where workers are told something. Clones tell the same ones.
@@ -52,8 +48,8 @@ pub(super) enum Command {
     Take(Arrival),
     /// The mesh changed.
     Changed(Arc<ChangeSet>),
-    /// An identity has fresh certificates, or lost them.
-    Rotated(SpiffeId, Option<Arc<IdentityConfigs>>),
+    /// Some identities have fresh certificates, or lost them.
+    Rotated,
     /// Somebody wants to see connections.
     List(oneshot::Sender<Vec<ConnectionView>>),
 }
@@ -92,15 +88,15 @@ impl Workers {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let peers = senders.into_iter().map(|commands| Peer { commands, load: Arc::default() });
         let peers = Peers(peers.collect());
-        let mut threads = Vec::new();
         for (index, commands) in receivers.into_iter().enumerate() {
             let (shared, peers) = (shared.clone(), peers.clone());
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
             let run = move || worker::run(&runtime, index, shared, peers, commands);
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            threads.push(thread.spawn(run).map_err(StartError)?);
+            thread.spawn(run).map_err(StartError)?;
         }
-        Ok(Self { peers, threads })
+        Ok(Self { peers })
     }
 
     /// Has a captured pod served.
@@ -125,11 +121,9 @@ impl Workers {
         self.peers.0.iter().for_each(|peer| peer.tell(Command::Changed(changes.clone())));
     }
 
-    /// Says that an identity has fresh configurations; none when it has none any more.
-    pub fn rotated(&self, identity: &SpiffeId, configs: Option<&Arc<IdentityConfigs>>) {
-        for peer in &*self.peers.0 {
-            peer.tell(Command::Rotated(identity.clone(), configs.cloned()));
-        }
+    /// Says that some identities have fresh certificates, or lost them.
+    pub fn rotated(&self) {
+        self.peers.0.iter().for_each(|peer| peer.tell(Command::Rotated));
     }
 
     /// The connections that live.
@@ -141,15 +135,6 @@ impl Workers {
             all.extend(views.await.unwrap_or_default());
         }
         all
-    }
-
-    /// Waits until all workers have ended, which they do when the drain cuts or everything has come to its end.
-    pub fn join(self) {
-        drop(self.peers);
-        for thread in self.threads {
-            // It has said on stderr why it panicked.
-            let _panicked = thread.join();
-        }
     }
 }
 
