@@ -1,0 +1,49 @@
+//! A file's documents.
+
+/// One document of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Document<'a> {
+    /// The line of the file that it starts on, from 1.
+    pub(super) line: u64,
+    pub(super) text: &'a str,
+}
+
+/// The documents of a YAML file. They are told apart before they are parsed, so that a broken one leaves the others
+/// alone; a line that starts with `---` or `...` ends a document wherever it stands (YAML 1.2 §9.1.2).
+pub(super) fn split(text: &str) -> Vec<Document<'_>> {
+    let mut documents = Vec::new();
+    let (mut start, mut line, mut at, mut number) = (0, 1, 0, 0);
+    for content in text.split_inclusive('\n') {
+        number += 1;
+        if let Some(marker) = ["---", "..."].into_iter().find(|marker| is_marker(content, marker)) {
+            documents.push(Document { line, text: &text[start..at] });
+            // What follows `---` on its line belongs to the document; the marker itself does no harm.
+            (start, line) = if marker == "---" { (at, number) } else { (at + content.len(), number + 1) };
+        }
+        at += content.len();
+    }
+    documents.push(Document { line, text: &text[start..] });
+    documents.retain(|document| !document.text.trim().is_empty());
+    documents
+}
+
+fn is_marker(line: &str, marker: &str) -> bool {
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_know_their_line() {
+        let text = "# head\na: 1\n---\nb: 2\n...\n--- c\n---\n\n";
+        let documents: Vec<_> = split(text).iter().map(|document| (document.line, document.text)).collect();
+        assert_eq!(documents, [(1, "# head\na: 1\n"), (3, "---\nb: 2\n"), (6, "--- c\n"), (7, "---\n\n")]);
+    }
+
+    #[test]
+    fn a_marker_within_a_line_or_a_word_ends_nothing() {
+        assert_eq!(split("a: |\n  ---\n----\n--- x\n").len(), 2);
+    }
+}

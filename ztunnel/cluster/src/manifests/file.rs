@@ -1,0 +1,141 @@
+//! One file of manifests: what was read of it, and what stays in force while it is broken.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::path::Path;
+
+use super::decode::Fault;
+use super::document::{Document, split};
+use super::tree::Tree;
+use super::{Problem, kinds};
+use crate::objects::{Object, ObjectRef};
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// The objects of one document.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    /// Of the document's text, if all of it could be read: as long as it is the same, it is not read again.
+    digest: Option<u64>,
+    /// The line that it starts on.
+    pub(super) line: u64,
+    pub(super) objects: Vec<Named>,
+}
+
+/// An object, and where it starts.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) reference: ObjectRef,
+    pub(super) object: Object,
+    /// Lines after the document's first.
+    below: u64,
+}
+
+impl File {
+    /// Reads a file that was read as `self` before. An object whose document is broken stays as it was. While it cannot
+    /// be told which object a broken document is, all objects stay that no other document names.
+    pub(super) fn reread(&self, path: &Path, text: &str, hasher: &impl BuildHasher) -> Self {
+        let mut reading =
+            Reading { before: self, path, next: Self::default(), kept: Vec::new(), keep_all: false };
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if path.extension().is_some_and(|extension| extension == "json") {
+            // JSON is YAML but for tabs, which it has between tokens only.
+            let text = text.replace('\t', " ");
+            reading.document(Document { line: 1, text: &text }, hasher);
+        } else {
+            for document in split(text) {
+                reading.document(document, hasher);
+            }
+        }
+        reading.finish()
+    }
+
+    /// Nothing of it can be read: everything stays as it was.
+    pub(super) fn unreadable(&self, path: &Path, error: &std::io::Error) -> Self {
+        let message = format!("cannot be read: {error}");
+        let problem = Problem { file: path.into(), line: 0, object: None, field: String::new(), message };
+        Self { chunks: self.chunks.clone(), problems: vec![problem] }
+    }
+
+    /// Its objects, and the line that each starts on.
+    pub(super) fn objects(&self) -> impl Iterator<Item = (&Named, u64)> {
+        self.chunks
+            .iter()
+            .flat_map(|chunk| chunk.objects.iter().map(|named| (named, chunk.line + named.below)))
+    }
+}
+
+struct Reading<'a> {
+    before: &'a File,
+    path: &'a Path,
+    next: File,
+    /// Broken objects that are known by name.
+    kept: Vec<ObjectRef>,
+    keep_all: bool,
+}
+
+impl Reading<'_> {
+    fn document(&mut self, document: Document<'_>, hasher: &impl BuildHasher) {
+        let digest = hasher.hash_one(document.text);
+        if let Some(same) = self.before.chunks.iter().find(|chunk| chunk.digest == Some(digest)) {
+            self.next.chunks.push(Chunk { line: document.line, ..same.clone() });
+            return;
+        }
+        let tree = match Tree::parse(document.text, document.line) {
+            Ok(None) => return,
+            Ok(Some(tree)) => tree,
+            Err(fault) => return self.broken(None, fault),
+        };
+        let mut read = Vec::new();
+        kinds::read(&tree, &mut read);
+        let mut chunk = Chunk { digest: Some(digest), line: document.line, objects: Vec::new() };
+        for it in read {
+            match (it.object, it.reference) {
+                (Ok(object), Some(reference)) => {
+                    let below = it.line.saturating_sub(document.line);
+                    chunk.objects.push(Named { reference, object, below });
+                }
+                (Ok(_), None) => {}
+                (Err(fault), reference) => {
+                    chunk.digest = None;
+                    self.broken(reference, fault);
+                }
+            }
+        }
+        self.next.chunks.push(chunk);
+    }
+
+    fn broken(&mut self, object: Option<ObjectRef>, fault: Fault) {
+        let Fault { line, field, message } = fault;
+        match &object {
+            Some(reference) => self.kept.push(reference.clone()),
+            None => self.keep_all = true,
+        }
+        self.next.problems.push(Problem { file: self.path.into(), line, object, field, message });
+    }
+
+    fn finish(mut self) -> File {
+        if self.next.problems.is_empty() {
+            return self.next;
+        }
+        let named: HashSet<&ObjectRef> = self.next.objects().map(|(named, _)| &named.reference).collect();
+        let stays = |reference: &ObjectRef| {
+            !named.contains(reference) && (self.keep_all || self.kept.contains(reference))
+        };
+        let mut staying = Vec::new();
+        for chunk in &self.before.chunks {
+            let objects = chunk.objects.iter().filter(|named| stays(&named.reference));
+            let objects: Vec<_> = objects.cloned().collect();
+            if !objects.is_empty() {
+                staying.push(Chunk { digest: None, line: chunk.line, objects });
+            }
+        }
+        self.next.chunks.extend(staying);
+        self.next
+    }
+}

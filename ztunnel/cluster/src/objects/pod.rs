@@ -1,0 +1,231 @@
+//! Pods.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::values::optional_ip;
+use super::{Metadata, PortRef, Protocol};
+
+/// A Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Pod {
+    /// `metadata`.
+    pub metadata: Metadata,
+    /// `spec`.
+    pub spec: PodSpec,
+    /// `status`.
+    pub status: PodStatus,
+}
+
+/// `spec` of a Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodSpec {
+    /// The node that it runs on; empty while it is not scheduled.
+    pub node_name: Arc<str>,
+    /// Its service account; empty stands for `default`.
+    pub service_account_name: Arc<str>,
+    /// It runs in its node's network namespace.
+    pub host_network: bool,
+    /// Its host name; empty stands for its name.
+    pub hostname: Arc<str>,
+    /// The headless Service under which its host name is found.
+    pub subdomain: Arc<str>,
+    /// Where its resolver configuration comes from.
+    pub dns_policy: DnsPolicy,
+    /// Additions to its resolver configuration.
+    pub dns_config: Option<DnsConfig>,
+    /// Containers.
+    pub containers: Vec<Container>,
+    /// Init containers; those that keep running have ports and probes as others do.
+    pub init_containers: Vec<Container>,
+}
+
+/// `dnsPolicy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
+pub enum DnsPolicy {
+    /// The cluster's DNS, even for pods in their node's network.
+    ClusterFirstWithHostNet,
+    /// The node's own.
+    Default,
+    /// Only what `dnsConfig` says.
+    None,
+    /// The cluster's DNS; the node's own for pods in their node's network.
+    #[default]
+    #[serde(other)]
+    ClusterFirst,
+}
+
+/// `dnsConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(default)]
+pub struct DnsConfig {
+    /// Resolvers.
+    pub nameservers: Vec<IpAddr>,
+    /// Search list.
+    pub searches: Vec<Arc<str>>,
+    /// Options of the resolver library.
+    pub options: Vec<DnsOption>,
+}
+
+/// One of `dnsConfig.options`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(default)]
+pub struct DnsOption {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its value, where it has one.
+    pub value: Option<Arc<str>>,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    /// Ports.
+    pub ports: Vec<ContainerPort>,
+    /// Whether it lives.
+    pub liveness_probe: Option<Probe>,
+    /// Whether it serves.
+    pub readiness_probe: Option<Probe>,
+    /// Whether it has started.
+    pub startup_probe: Option<Probe>,
+}
+
+/// A container's port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerPort {
+    /// Its name, where it has one.
+    pub name: Arc<str>,
+    /// Its number.
+    pub container_port: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+}
+
+/// A probe of the kubelet, as far as it opens connections.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Probe {
+    /// By HTTP.
+    pub http_get: Option<ProbePort>,
+    /// By TCP.
+    pub tcp_socket: Option<ProbePort>,
+    /// By gRPC.
+    pub grpc: Option<ProbePort>,
+}
+
+/// Where a probe goes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ProbePort {
+    /// The port.
+    pub port: PortRef,
+}
+
+/// `status` of a Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatus {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Its primary address.
+    #[serde(rename = "podIP", deserialize_with = "optional_ip")]
+    pub pod_ip: Option<IpAddr>,
+    /// All its addresses.
+    #[serde(rename = "podIPs")]
+    pub pod_ips: Vec<PodIp>,
+    /// What is known of it.
+    pub conditions: Vec<Condition>,
+}
+
+/// One of `podIPs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct PodIp {
+    /// The address.
+    #[serde(deserialize_with = "optional_ip")]
+    pub ip: Option<IpAddr>,
+}
+
+/// `phase` of a Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+pub enum Phase {
+    /// All its containers ended, and one of them badly.
+    Failed,
+    /// Not all its containers have started.
+    Pending,
+    /// It runs.
+    Running,
+    /// All its containers ended well.
+    Succeeded,
+    /// Not said, as in a manifest that a person wrote.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+/// One of an object's `conditions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Condition {
+    /// Its type.
+    pub r#type: Arc<str>,
+    /// `True`, `False` or `Unknown`.
+    pub status: Arc<str>,
+}
+
+impl Pod {
+    /// Its addresses, primary first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let primary = self.status.pod_ip;
+        let others = self.status.pod_ips.iter().filter_map(|item| item.ip);
+        primary.into_iter().chain(others.filter(move |ip| Some(*ip) != primary))
+    }
+
+    /// Whether it ended for good.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.status.phase, Phase::Failed | Phase::Succeeded)
+    }
+
+    /// Whether it may be sent connections. A manifest that a person wrote has no conditions: then it is ready as soon as
+    /// it has an address.
+    pub fn is_ready(&self) -> bool {
+        match self.status.conditions.iter().find(|condition| &*condition.r#type == "Ready") {
+            Some(ready) => &*ready.status == "True",
+            None => {
+                matches!(self.status.phase, Phase::Running | Phase::Unknown)
+                    && self.addresses().next().is_some()
+            }
+        }
+    }
+
+    /// The number of a named TCP port.
+    pub fn port(&self, name: &str) -> Option<u16> {
+        let mut ports = self.containers().flat_map(|container| &container.ports);
+        ports
+            .find(|port| port.protocol == Protocol::Tcp && &*port.name == name)
+            .map(|port| port.container_port)
+    }
+
+    /// Containers, and those init containers that may be among them.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
+        self.spec.containers.iter().chain(&self.spec.init_containers)
+    }
+}
+
+impl Container {
+    /// Its probes.
+    pub fn probes(&self) -> impl Iterator<Item = &Probe> {
+        [&self.liveness_probe, &self.readiness_probe, &self.startup_probe].into_iter().flatten()
+    }
+}
+
+impl Probe {
+    /// The ports that it opens connections to.
+    pub fn ports(&self) -> impl Iterator<Item = &PortRef> {
+        [&self.http_get, &self.tcp_socket, &self.grpc].into_iter().flatten().map(|to| &to.port)
+    }
+}

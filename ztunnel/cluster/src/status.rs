@@ -1,0 +1,164 @@
+//! Which pods each node captures, in a folder that all nodes share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What all nodes report.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Reported {
+    nodes: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+/// A folder with one file for each node, `<node>.json`.
+#[derive(Debug)]
+pub struct StatusFolder {
+    path: PathBuf,
+    /// What was last read: a file that cannot be read says what it said before.
+    last: Reported,
+}
+
+/// Why a node's report cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The node's name cannot be that of a file.
+    #[error("{node:?} is not the name of a node")]
+    Name {
+        /// The name.
+        node: String,
+    },
+    /// The folder or file cannot be written.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The content of a node's file.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Report {
+    /// Uids of the pods that it captures.
+    pods: BTreeSet<Arc<str>>,
+}
+
+impl Reported {
+    /// Whether that node captures that pod.
+    pub fn captures(&self, node: &str, pod_uid: &str) -> bool {
+        self.nodes.get(node).is_some_and(|pods| pods.contains(pod_uid))
+    }
+
+    /// Adds what a node reports.
+    #[must_use]
+    pub fn with(mut self, node: &str, pod_uids: impl IntoIterator<Item = Arc<str>>) -> Self {
+        self.nodes.insert(node.into(), pod_uids.into_iter().collect());
+        self
+    }
+}
+
+impl StatusFolder {
+    /// The folder at `path`; it need not be there yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, last: Reported::default() }
+    }
+
+    /// Says which pods `node` captures, in place of what it said before. A reader sees the old report or the new one,
+    /// whole.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written, or the name is no node's.
+    pub fn report<'a>(
+        &self,
+        node: &str,
+        pod_uids: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), ReportError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if node.is_empty() || node.starts_with('.') || !node.chars().all(is_allowed) {
+            return Err(ReportError::Name { node: node.to_owned() });
+        }
+        let report = Report { pods: pod_uids.into_iter().map(Arc::from).collect() };
+        let text = serde_json::to_vec(&report).expect("a list of texts is always JSON");
+        let write = |path: &Path, result: io::Result<()>| {
+            result.map_err(|source| ReportError::Write { path: path.into(), source })
+        };
+        write(&self.path, fs::create_dir_all(&self.path))?;
+        let (file, unfinished) =
+            (self.path.join(format!("{node}.json")), self.path.join(format!(".{node}.json")));
+        write(&unfinished, fs::write(&unfinished, text))?;
+        write(&file, fs::rename(&unfinished, &file))
+    }
+
+    /// What all nodes report. A folder that is not there says nothing.
+    pub fn read(&mut self) -> Reported {
+        let mut reported = Reported::default();
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Some(node) = node(&path) else { continue };
+            let pods = match read(&path) {
+                Ok(report) => Some(report.pods),
+                Err(error) => {
+                    tracing::warn!(path = %path.display(), %error, "a node's report cannot be read");
+                    self.last.nodes.get(node).cloned()
+                }
+            };
+            if let Some(pods) = pods {
+                reported.nodes.insert(node.into(), pods);
+            }
+        }
+        self.last = reported.clone();
+        reported
+    }
+}
+
+fn node(path: &Path) -> Option<&str> {
+    let json = path.extension() == Some(OsStr::new("json"));
+    path.file_stem()?.to_str().filter(|node| json && !node.starts_with('.'))
+}
+
+fn read(path: &Path) -> io::Result<Report> {
+    serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_reports_for_itself_and_reads_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut status = StatusFolder::new(folder.path().join("status"));
+        assert_eq!(status.read(), Reported::default());
+        status.report("node-1", ["a", "b"]).unwrap();
+        status.report("node-2", ["c"]).unwrap();
+        status.report("node-1", ["b"]).unwrap();
+        let reported = status.read();
+        assert!(reported.captures("node-1", "b") && reported.captures("node-2", "c"));
+        assert!(!reported.captures("node-1", "a") && !reported.captures("node-1", "c"));
+    }
+
+    #[test]
+    fn a_damaged_report_says_what_it_said_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut status = StatusFolder::new(folder.path().into());
+        status.report("node-1", ["a"]).unwrap();
+        let good = status.read();
+        fs::write(folder.path().join("node-1.json"), "{").unwrap();
+        assert_eq!(status.read(), good);
+        fs::remove_file(folder.path().join("node-1.json")).unwrap();
+        assert_eq!(status.read(), Reported::default());
+    }
+
+    #[test]
+    fn a_name_never_leaves_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for bad in ["", "..", "a/b", "../x", ".hidden"] {
+            assert!(StatusFolder::new(folder.path().into()).report(bad, []).is_err(), "{bad:?}");
+        }
+    }
+}

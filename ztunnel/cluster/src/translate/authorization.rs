@@ -1,0 +1,230 @@
+//! AuthorizationPolicy -> what can be decided of it about a connection, and what cannot.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope, ServiceAccount};
+use ipnet::IpNet;
+
+use super::note::{Notes, Remark};
+use super::{Settings, names};
+use crate::objects::rules::{Condition, Operation, Source, Unknown};
+use crate::objects::{AuthorizationPolicy, ObjectRef, PolicyAction, Selector, rules};
+
+/// The policy and the workloads that it selects (none: all of its scope); nothing where it isn't the node's to enforce.
+pub(super) fn policy(
+    object: &AuthorizationPolicy,
+    settings: &Settings,
+    notes: &mut Notes,
+) -> Option<(Policy, Option<Selector>)> {
+    let AuthorizationPolicy { metadata, spec } = object;
+    let reference = ObjectRef::of(names::AUTHORIZATION_POLICY, metadata);
+    if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
+        notes.add(reference, Remark::TargetsWaypoint);
+        return None;
+    }
+    let action = match spec.action {
+        PolicyAction::Allow => Action::Allow,
+        PolicyAction::Audit => Action::Audit,
+        PolicyAction::Deny => Action::Deny,
+        PolicyAction::Custom => {
+            notes.add(reference, Remark::ActionUnsupported { action: "CUSTOM" });
+            return None;
+        }
+        PolicyAction::Unknown => {
+            notes.add(reference, Remark::ActionUnsupported { action: "of another name" });
+            return None;
+        }
+    };
+    let selector = spec.selector.as_ref().map(|selector| Selector::from(selector.labels()));
+    let selector = selector.filter(|selector| !selector.is_empty());
+    let scope = match &selector {
+        Some(_) => Scope::WorkloadSelector,
+        None if metadata.namespace == settings.root_namespace => Scope::Global,
+        None => Scope::Namespace,
+    };
+    let translated = spec.rules.iter().enumerate().filter_map(|(at, rule)| {
+        let (translated, remark) = Reading::new(action, &metadata.namespace).rule(at, rule);
+        if let Some(remark) = remark {
+            notes.add(reference.clone(), remark);
+        }
+        translated
+    });
+    let policy = Policy {
+        name: PolicyName { namespace: metadata.namespace.clone(), name: metadata.name.clone() },
+        scope,
+        action,
+        dry_run: metadata.annotation(names::DRY_RUN) == Some("true"),
+        rules: translated.collect(),
+    };
+    Some((policy, selector))
+}
+
+/// One rule while it is read.
+struct Reading<'a> {
+    action: Action,
+    namespace: &'a str,
+    /// What no connection has, or what is not understood.
+    unmet: BTreeSet<Arc<str>>,
+}
+
+/// One alternative of a clause.
+struct Alternative {
+    is: Match,
+    /// It asks for something else as well.
+    more: bool,
+}
+
+impl<'a> Reading<'a> {
+    const fn new(action: Action, namespace: &'a str) -> Self {
+        Self { action, namespace, unmet: BTreeSet::new() }
+    }
+
+    fn rule(mut self, at: usize, rule: &rules::Rule) -> (Option<Rule>, Option<Remark>) {
+        self.unknown(&rule.unknown);
+        let whole = !self.unmet.is_empty();
+        let to = rule.to.iter().map(|to| self.alternative(&to.unknown, |it| it.operation(&to.operation)));
+        let to: Vec<_> = to.collect();
+        let from = rule.from.iter().map(|from| self.alternative(&from.unknown, |it| it.source(&from.source)));
+        let from: Vec<_> = from.collect();
+        let when = rule
+            .when
+            .iter()
+            .map(|condition| vec![self.alternative(&Unknown::default(), |it| it.condition(condition))]);
+        let clauses: Vec<_> = when.collect();
+        let clauses: Vec<_> = [to, from].into_iter().filter(|it| !it.is_empty()).chain(clauses).collect();
+        if self.unmet.is_empty() {
+            return (Some(Rule::of(clauses.into_iter().map(clause))), None);
+        }
+        let fields = self.unmet.iter().map(|field| &**field).collect::<Vec<_>>().join(", ");
+        if self.action != Action::Deny {
+            return (None, Some(Remark::RuleDropped { rule: at, fields }));
+        }
+        match wider(clauses, whole) {
+            Some(wider) => (Some(wider), Some(Remark::RuleWidened { rule: at, fields })),
+            None => (None, Some(Remark::RuleEmpty { rule: at, fields })),
+        }
+    }
+
+    fn alternative(&mut self, unknown: &Unknown, read: impl FnOnce(&mut Self) -> Match) -> Alternative {
+        let before = std::mem::take(&mut self.unmet);
+        self.unknown(unknown);
+        let is = read(self);
+        let more = !self.unmet.is_empty();
+        self.unmet.extend(before);
+        Alternative { is, more }
+    }
+
+    fn source(&mut self, source: &Source) -> Match {
+        self.unknown(&source.unknown);
+        Match {
+            principals: principals(&source.principals),
+            not_principals: principals(&source.not_principals),
+            namespaces: patterns(&source.namespaces),
+            not_namespaces: patterns(&source.not_namespaces),
+            service_accounts: self.service_accounts(&source.service_accounts),
+            not_service_accounts: self.service_accounts(&source.not_service_accounts),
+            source_ips: self.parsed("ipBlocks", &source.ip_blocks, net),
+            not_source_ips: self.parsed("notIpBlocks", &source.not_ip_blocks, net),
+            ..Match::default()
+        }
+    }
+
+    fn operation(&mut self, operation: &Operation) -> Match {
+        self.unknown(&operation.unknown);
+        Match {
+            destination_ports: self.parsed("ports", &operation.ports, port),
+            not_destination_ports: self.parsed("notPorts", &operation.not_ports, port),
+            ..Match::default()
+        }
+    }
+
+    fn condition(&mut self, condition: &Condition) -> Match {
+        let Condition { key, values, not_values } = condition;
+        let mut is = Match::default();
+        match &**key {
+            "destination.ip" => {
+                is.destination_ips = self.parsed(key, values, net);
+                is.not_destination_ips = self.parsed(key, not_values, net);
+            }
+            "destination.port" => {
+                is.destination_ports = self.parsed(key, values, port);
+                is.not_destination_ports = self.parsed(key, not_values, port);
+            }
+            "source.ip" => {
+                is.source_ips = self.parsed(key, values, net);
+                is.not_source_ips = self.parsed(key, not_values, net);
+            }
+            "source.namespace" => {
+                is.namespaces = patterns(values);
+                is.not_namespaces = patterns(not_values);
+            }
+            "source.principal" => {
+                is.principals = principals(values);
+                is.not_principals = principals(not_values);
+            }
+            _ => {
+                self.unmet.insert(key.clone());
+            }
+        }
+        is
+    }
+
+    fn unknown(&mut self, unknown: &Unknown) {
+        self.unmet.extend(unknown.names().cloned());
+    }
+
+    fn parsed<T>(&mut self, field: &str, values: &[Arc<str>], parse: fn(&str) -> Option<T>) -> Vec<T> {
+        let parsed: Vec<T> = values.iter().filter_map(|value| parse(value)).collect();
+        if parsed.len() < values.len() {
+            self.unmet.insert(field.into());
+        }
+        parsed
+    }
+
+    fn service_accounts(&self, names: &[Arc<str>]) -> Vec<ServiceAccount> {
+        let account = |name: &Arc<str>| match name.split_once('/') {
+            Some((namespace, name)) => ServiceAccount::new(namespace, name),
+            None => ServiceAccount::new(self.namespace, name),
+        };
+        names.iter().map(account).collect()
+    }
+}
+
+/// A DENY rule without what cannot be met: never narrower than what is left of it. None when nothing is left, for then
+/// it would deny everything.
+fn wider(clauses: Vec<Vec<Alternative>>, whole: bool) -> Option<Rule> {
+    let is_open = |alternative: &Alternative| alternative.more && alternative.is.is_empty();
+    let (open, closed): (Vec<_>, Vec<_>) = clauses.into_iter().partition(|it| it.iter().any(is_open));
+    if !closed.is_empty() {
+        return Some(Rule::of(closed.into_iter().map(clause)));
+    }
+    let left = open.into_iter().map(|alternatives| {
+        alternatives.into_iter().filter(|alternative| !is_open(alternative)).collect::<Vec<_>>()
+    });
+    let left: Vec<_> = left.filter(|it| !it.is_empty()).map(clause).collect();
+    (!left.is_empty() && !whole).then(|| Rule::of(left))
+}
+
+fn clause(alternatives: Vec<Alternative>) -> Clause {
+    Clause::of(alternatives.into_iter().map(|alternative| alternative.is))
+}
+
+fn patterns(values: &[Arc<str>]) -> Vec<Pattern> {
+    values.iter().map(|value| Pattern::parse(value)).collect()
+}
+
+/// Principals, which policies compare without their scheme.
+fn principals(values: &[Arc<str>]) -> Vec<Pattern> {
+    values.iter().map(|value| Pattern::parse(value.strip_prefix("spiffe://").unwrap_or(value))).collect()
+}
+
+/// An address, or a range.
+fn net(text: &str) -> Option<IpNet> {
+    IpNet::from_str(text).ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
+}
+
+fn port(text: &str) -> Option<u16> {
+    text.parse().ok()
+}

@@ -1,0 +1,121 @@
+//! The pods of this node, as those need them who capture their traffic, serve their DNS and admit their probes.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use mesh::PodUid;
+
+use super::exclusions::Exclusions;
+use super::namespaces::truth;
+use super::note::Notes;
+use super::{Scene, enrolment, names, pods};
+use crate::objects::{DnsConfig, DnsPolicy, Pod, PortRef};
+
+/// A pod of this node that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LocalPod {
+    /// Kubernetes' own uid; one of namespace and name where a manifest has none.
+    pub uid: PodUid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its service account.
+    pub service_account: Arc<str>,
+    /// Its addresses, primary first; empty while it has none.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it is to be captured.
+    pub enrolled: bool,
+    /// How.
+    pub capture: PodCapture,
+    /// Ports that the kubelet probes.
+    pub probe_ports: Vec<u16>,
+    /// Its resolver configuration.
+    pub dns: PodDns,
+    /// It is being deleted.
+    pub terminating: bool,
+}
+
+/// How a pod wants to be captured.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PodCapture {
+    /// Whether its DNS queries are; none means as all of the mesh's.
+    pub dns: Option<bool>,
+    /// Whether inbound plaintext is.
+    pub inbound: bool,
+    /// Interfaces whose incoming connections are the pod's outbound ones.
+    pub virtual_interfaces: Vec<Arc<str>>,
+    /// Connections that stay untouched.
+    pub exclusions: Exclusions,
+}
+
+/// Where a pod's resolver configuration comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PodDns {
+    /// The configuration that it begins with.
+    pub policy: DnsPolicy,
+    /// What is added to it.
+    pub config: DnsConfig,
+    /// Its host name; empty stands for its name.
+    pub hostname: Arc<str>,
+    /// The headless Service under which its host name is found.
+    pub subdomain: Arc<str>,
+}
+
+/// The pods of the settings' node.
+pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
+    let node = &scene.settings.node;
+    let here = scene.objects.pods.iter().filter(|pod| pod.spec.node_name == *node && !pod.is_over());
+    let here = here.filter(|pod| !pod.spec.node_name.is_empty());
+    let mut pods: Vec<_> = here.map(|pod| local(scene, pod, notes)).collect();
+    pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    pods
+}
+
+fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
+    let metadata = &pod.metadata;
+    LocalPod {
+        uid: pods::uid(pod),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        service_account: pods::service_account(pod),
+        addresses: pod.addresses().collect(),
+        enrolled: enrolment::is_enrolled(scene, pod),
+        capture: capture(scene, pod, notes),
+        probe_ports: probe_ports(pod),
+        dns: PodDns {
+            policy: pod.spec.dns_policy,
+            config: pod.spec.dns_config.clone().unwrap_or_default(),
+            hostname: pod.spec.hostname.clone(),
+            subdomain: pod.spec.subdomain.clone(),
+        },
+        terminating: metadata.is_deleting(),
+    }
+}
+
+fn capture(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> PodCapture {
+    let metadata = &pod.metadata;
+    let own = truth(metadata, names::POD, names::DNS_CAPTURE, notes);
+    let of_namespace =
+        || truth(scene.namespaces.of(&metadata.namespace)?, names::NAMESPACE, names::DNS_CAPTURE, notes);
+    let dns = own.or_else(of_namespace);
+    let interfaces = metadata.annotation(names::VIRTUAL_INTERFACES).unwrap_or_default();
+    let interfaces = interfaces.split(',').map(str::trim).filter(|name| !name.is_empty());
+    PodCapture {
+        dns,
+        inbound: truth(metadata, names::POD, names::BYPASS_INBOUND, notes) != Some(true),
+        virtual_interfaces: interfaces.map(Arc::from).collect(),
+        exclusions: Exclusions::of(scene, pod, notes),
+    }
+}
+
+fn probe_ports(pod: &Pod) -> Vec<u16> {
+    let probes = pod.containers().flat_map(|container| container.probes());
+    let number = |port: &PortRef| match port {
+        PortRef::Number(number) => Some(*number),
+        PortRef::Name(name) => pod.port(name),
+    };
+    let ports: BTreeSet<u16> = probes.flat_map(|probe| probe.ports()).filter_map(number).collect();
+    ports.into_iter().collect()
+}

@@ -1,0 +1,143 @@
+//! Kubernetes objects -> the mesh's model. Pure: the same objects give the same mesh, on every node.
+
+mod app_protocol;
+mod authorization;
+mod balancing;
+mod endpoints;
+mod enrolment;
+mod entries;
+mod exclusions;
+mod guards;
+mod hash;
+mod local;
+mod names;
+mod namespaces;
+mod note;
+mod owners;
+mod peer_authentication;
+mod pods;
+mod selectors;
+mod service_entries;
+mod services;
+mod vips;
+mod waypoints;
+mod workloads;
+
+use std::sync::Arc;
+
+use identity::TrustDomain;
+use mesh::{Change, ClusterId, Network, Update};
+
+pub use exclusions::Exclusions;
+pub use local::{LocalPod, PodCapture, PodDns};
+pub use note::{Note, Remark};
+
+use crate::manifests::Problem;
+use crate::objects::{ObjectRef, Objects};
+use crate::status::Reported;
+use guards::Guards;
+use namespaces::{Namespaces, Nodes};
+use note::Notes;
+use waypoints::Waypoints;
+use workloads::Workloads;
+
+/// Names of the mesh, and the node that it is looked at from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The node whose pods are [`Translation::local_pods`].
+    pub node: Arc<str>,
+    /// Trust domain of the workloads.
+    pub trust_domain: TrustDomain,
+    /// DNS suffix of Services.
+    pub cluster_domain: Arc<str>,
+    /// The cluster that the objects come from.
+    pub cluster_id: ClusterId,
+    /// The network that pods' addresses belong to.
+    pub network: Network,
+    /// Namespace whose policies apply to the whole mesh.
+    pub root_namespace: Arc<str>,
+    /// Namespaces whose pods are never enrolled.
+    pub excluded_namespaces: Vec<Arc<str>>,
+}
+
+/// What Kubernetes objects mean to the mesh.
+#[derive(Clone, Debug, Default)]
+pub struct Translation {
+    /// All of the mesh.
+    pub update: Update,
+    /// The pods of this node, in order of namespace and name.
+    pub local_pods: Vec<LocalPod>,
+    /// Manifests that cannot be read. What was last read of them is part of the mesh.
+    pub problems: Vec<Problem>,
+    /// What is not, or not in all, as an object says.
+    pub notes: Vec<Note>,
+    /// Objects that would mean something to Istio, and mean nothing here.
+    pub ignored: Vec<ObjectRef>,
+    /// How many objects there are of kinds that mean nothing to any mesh.
+    pub skipped: usize,
+}
+
+/// What the translation of one object looks up.
+struct Scene<'a> {
+    settings: &'a Settings,
+    objects: &'a Objects,
+    reported: &'a Reported,
+    namespaces: Namespaces<'a>,
+    nodes: Nodes,
+    waypoints: Waypoints<'a>,
+    guards: Guards,
+}
+
+/// What the objects mean to the mesh. `reported` says which pods are captured.
+pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) -> Translation {
+    let mut notes = Notes::default();
+    let namespaces = Namespaces::new(objects);
+    let scene = Scene {
+        settings,
+        objects,
+        reported,
+        nodes: Nodes::new(objects),
+        waypoints: Waypoints::new(objects, settings),
+        guards: Guards::new(objects, settings, &mut notes),
+        namespaces,
+    };
+    let mut workloads = Workloads::new(&scene, &mut notes);
+    let mut services = services::all(&scene, &mut workloads, &mut notes);
+    service_entries::add(&scene, &mut workloads, &mut services, &mut notes);
+    let local_pods = local::pods(&scene, &mut notes);
+    let mut ignored = objects.ignored.clone();
+    ignored.sort();
+    Translation {
+        update: Update {
+            workloads: upserts(workloads.finish()),
+            services: upserts(services.into_values()),
+            namespaces: upserts(scene.namespaces.settings(&mut notes)),
+            nodes: upserts(scene.nodes.all()),
+            policies: upserts(scene.guards.policies),
+            replace: true,
+        },
+        local_pods,
+        problems: Vec::new(),
+        notes: notes.finish(),
+        ignored,
+        skipped: objects.skipped,
+    }
+}
+
+fn upserts<K, V>(values: impl IntoIterator<Item = V>) -> Vec<Change<K, V>> {
+    values.into_iter().map(Change::Upsert).collect()
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            node: "".into(),
+            trust_domain: "cluster.local".parse().expect("a valid trust domain"),
+            cluster_domain: "cluster.local".into(),
+            cluster_id: ClusterId("Kubernetes".into()),
+            network: Network::default(),
+            root_namespace: "istio-system".into(),
+            excluded_namespaces: vec!["kube-system".into()],
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Namespaces and nodes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use mesh::{EgressMode, HostNode, Locality, NamespaceSettings};
+
+use super::names;
+use super::note::{Notes, Remark};
+use crate::objects::{Metadata, ObjectRef, Objects};
+
+/// Namespaces by name.
+#[derive(Debug)]
+pub(super) struct Namespaces<'a>(HashMap<&'a str, &'a Metadata, RandomState>);
+
+/// Nodes by name.
+#[derive(Debug)]
+pub(super) struct Nodes(HashMap<Arc<str>, Arc<HostNode>, RandomState>);
+
+impl<'a> Namespaces<'a> {
+    pub(super) fn new(objects: &'a Objects) -> Self {
+        let named = |metadata: &'a Metadata| (&*metadata.name, metadata);
+        Self(objects.namespaces.iter().map(|namespace| named(&namespace.metadata)).collect())
+    }
+
+    pub(super) fn of(&self, name: &str) -> Option<&'a Metadata> {
+        self.0.get(name).copied()
+    }
+
+    pub(super) fn settings(&self, notes: &mut Notes) -> Vec<NamespaceSettings> {
+        self.0.values().map(|metadata| settings(metadata, notes)).collect()
+    }
+}
+
+fn settings(metadata: &Metadata, notes: &mut Notes) -> NamespaceSettings {
+    let mut settings = NamespaceSettings::new(&metadata.name);
+    settings.dns_capture = truth(metadata, names::NAMESPACE, names::DNS_CAPTURE, notes);
+    settings.egress = match metadata.setting(names::EGRESS) {
+        None | Some("" | "allow") => EgressMode::Allow,
+        Some("deny") => EgressMode::Deny,
+        Some("log") => EgressMode::Log,
+        // Who writes something here wants less than everything.
+        Some(other) => {
+            notes.add(ObjectRef::of(names::NAMESPACE, metadata), invalid(names::EGRESS, other));
+            EgressMode::Deny
+        }
+    };
+    settings
+}
+
+/// A label or annotation that is `true` or `false`.
+pub(super) fn truth(metadata: &Metadata, kind: &str, key: &str, notes: &mut Notes) -> Option<bool> {
+    match metadata.setting(key)? {
+        "true" => Some(true),
+        "false" => Some(false),
+        other => {
+            notes.add(ObjectRef::of(kind, metadata), invalid(key, other));
+            None
+        }
+    }
+}
+
+/// A value that says nothing that is understood.
+pub(super) fn invalid(field: &str, value: &str) -> Remark {
+    Remark::InvalidValue { field: field.into(), value: value.into() }
+}
+
+impl Nodes {
+    pub(super) fn new(objects: &Objects) -> Self {
+        let node = |metadata: &Metadata| {
+            let label = |key| metadata.labels.get(key).cloned().unwrap_or_default();
+            let locality = Locality {
+                region: label(names::REGION),
+                zone: label(names::ZONE),
+                subzone: label(names::SUBZONE),
+            };
+            HostNode { name: metadata.name.clone(), locality, ..HostNode::default() }
+        };
+        let nodes = objects.nodes.iter().map(|object| {
+            let node = HostNode { addresses: object.addresses().collect(), ..node(&object.metadata) };
+            (node.name.clone(), Arc::new(node))
+        });
+        let mut nodes: HashMap<_, _, _> = nodes.collect();
+        // Nodes that pods name and nobody describes: one object for all their pods.
+        for pod in &objects.pods {
+            let name = &pod.spec.node_name;
+            if !nodes.contains_key(name) {
+                nodes.insert(name.clone(), Arc::new(HostNode { name: name.clone(), ..HostNode::default() }));
+            }
+        }
+        Self(nodes)
+    }
+
+    pub(super) fn of(&self, name: &str) -> Arc<HostNode> {
+        self.0.get(name).cloned().unwrap_or_default()
+    }
+
+    /// All that have a name.
+    pub(super) fn all(&self) -> impl Iterator<Item = HostNode> {
+        self.0.values().filter(|node| !node.name.is_empty()).map(|node| HostNode::clone(node))
+    }
+}

@@ -1,0 +1,137 @@
+//! What is not, or not in all, as an object says.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::objects::ObjectRef;
+
+/// Something that a person should know of an object: it is not in force as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Note {
+    /// The object.
+    pub object: ObjectRef,
+    /// What there is to know.
+    pub remark: Remark,
+}
+
+/// What there is to know of an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, thiserror::Error)]
+#[serde(tag = "remark", rename_all = "camelCase")]
+pub enum Remark {
+    /// The action of a policy is one that only somebody else can take.
+    #[error("not enforced: action {action} is not supported")]
+    ActionUnsupported {
+        /// The action.
+        action: &'static str,
+    },
+    /// A waypoint does not let objects of this namespace use it.
+    #[error("waypoint refuses namespace {namespace}: traffic for it is refused")]
+    AttachmentRefused {
+        /// The namespace.
+        namespace: Arc<str>,
+    },
+    /// Another object has its host name, and counts.
+    #[error("host {host} is ignored: {winner} has it")]
+    HostTaken {
+        /// The host name.
+        host: Arc<str>,
+        /// Who counts.
+        winner: ObjectRef,
+    },
+    /// An exclusion from capture is not honoured.
+    #[error("{annotation} is not honoured: {why}")]
+    ExclusionRefused {
+        /// The annotation.
+        annotation: &'static str,
+        /// Why.
+        why: ExclusionRefusal,
+    },
+    /// A value is none that the field can have.
+    #[error("{field}: {value:?} is ignored")]
+    InvalidValue {
+        /// The field, label or annotation.
+        field: Arc<str>,
+        /// Its value.
+        value: Arc<str>,
+    },
+    /// A rule of an ALLOW or AUDIT policy asks for what no connection has: it never matches.
+    #[error("rule {rule} never matches here: it asks for {fields}")]
+    RuleDropped {
+        /// The rule, from 0.
+        rule: usize,
+        /// What it asks for.
+        fields: String,
+    },
+    /// A rule of a DENY policy asks for what no connection has, and nothing else: it never matches.
+    #[error("rule {rule} never matches here: it asks for nothing but {fields}")]
+    RuleEmpty {
+        /// The rule, from 0.
+        rule: usize,
+        /// What it asks for.
+        fields: String,
+    },
+    /// A rule of a DENY policy asks for what no connection has: it denies more than it says.
+    #[error("rule {rule} denies more than it says: it is enforced without {fields}")]
+    RuleWidened {
+        /// The rule, from 0.
+        rule: usize,
+        /// What it asks for.
+        fields: String,
+    },
+    /// The waypoint enforces it, not the node.
+    #[error("not enforced at the node: it targets a waypoint")]
+    TargetsWaypoint,
+    /// The field, label or annotation has no effect here.
+    #[error("{field} has no effect")]
+    Unsupported {
+        /// The field, label or annotation.
+        field: Arc<str>,
+    },
+    /// Objects ask for a waypoint that is not there: their traffic is refused.
+    #[error("waypoint does not exist: traffic for it is refused")]
+    WaypointMissing,
+    /// Objects ask for a waypoint that has no address: their traffic is refused.
+    #[error("waypoint has no address in its status: traffic for it is refused")]
+    WaypointNotReady,
+}
+
+/// Why an exclusion from capture is not honoured.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+pub enum ExclusionRefusal {
+    /// The namespace doesn't allow any.
+    #[error("namespace {0} does not allow exclusions")]
+    NamespaceForbids(Arc<str>),
+    /// A DENY policy is about the port.
+    #[error("port {0} is under a DENY policy")]
+    PortDenied(u16),
+    /// Plaintext is not accepted at the port.
+    #[error("port {0} is under STRICT mutual TLS")]
+    PortStrict(u16),
+    /// Sources can't be excluded from some ports only, and one port is under a DENY policy.
+    #[error("a DENY policy applies")]
+    SourcesDenied,
+    /// Sources can't be excluded from some ports only, and plaintext is not accepted at one port.
+    #[error("STRICT mutual TLS applies")]
+    SourcesStrict,
+}
+
+/// Notes while they are made: each is said once.
+#[derive(Debug, Default)]
+pub(super) struct Notes(BTreeSet<Note>);
+
+impl Notes {
+    pub(super) fn add(&mut self, object: ObjectRef, remark: Remark) {
+        self.0.insert(Note { object, remark });
+    }
+
+    pub(super) fn finish(self) -> Vec<Note> {
+        self.0.into_iter().collect()
+    }
+}
+
+impl std::fmt::Display for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.object, self.remark)
+    }
+}

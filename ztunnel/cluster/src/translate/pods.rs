@@ -1,0 +1,90 @@
+//! Pods -> workloads.
+
+use std::sync::Arc;
+
+use mesh::{Network, PodUid, Profile, Workload, WorkloadUid};
+
+use super::note::Notes;
+use super::owners::Names;
+use super::waypoints::Traffic;
+use super::workloads::Profiles;
+use super::{Scene, enrolment, hash, names};
+use crate::objects::Pod;
+
+/// The workload that a pod is; none while it has no address, and once it has ended.
+pub(super) fn workload(
+    scene: &Scene<'_>,
+    pod: &Pod,
+    profiles: &mut Profiles,
+    notes: &mut Notes,
+) -> Option<Workload> {
+    if pod.is_over() {
+        return None;
+    }
+    let metadata = &pod.metadata;
+    let node = scene.nodes.of(&pod.spec.node_name);
+    let mut addresses: smallvec::SmallVec<[_; 1]> = pod.addresses().collect();
+    if addresses.is_empty() && pod.spec.host_network {
+        addresses.extend(node.addresses.iter().copied());
+    }
+    if addresses.is_empty() {
+        return None;
+    }
+    let uid = uid(pod);
+    let (protocol, capture) = enrolment::reach(scene, pod, &uid.0);
+    let Names { kind, workload, canonical, revision, app, version } = Names::of_pod(metadata);
+    let network = metadata.label(names::NETWORK);
+    let profile = Profile {
+        namespace: metadata.namespace.clone(),
+        service_account: service_account(pod),
+        trust_domain: scene.settings.trust_domain.clone(),
+        network: network.map_or_else(|| scene.settings.network.clone(), Network::new),
+        cluster: scene.settings.cluster_id.clone(),
+        kind,
+        workload_name: workload,
+        canonical_name: canonical,
+        canonical_revision: revision,
+        app,
+        version,
+        protocol,
+        host_network: pod.spec.host_network,
+        waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
+        policies: scene.guards.of(&metadata.namespace, &metadata.labels),
+        network_policy_selected: scene.guards.is_on_network(&metadata.namespace, &metadata.labels),
+    };
+    let cluster = &scene.settings.cluster_id.0;
+    Some(Workload {
+        uid: WorkloadUid(format!("{cluster}//Pod/{}/{}", metadata.namespace, metadata.name).into()),
+        pod_uid: Some(uid),
+        name: metadata.name.clone(),
+        addresses,
+        hostname: None,
+        node,
+        profile: profiles.intern(profile),
+        capture,
+        healthy: pod.is_ready() && !metadata.is_deleting(),
+        terminating: metadata.is_deleting(),
+        weight: 1,
+        services: Arc::from([]),
+    })
+}
+
+/// Kubernetes' own uid. A manifest that a person wrote has none, or one that cannot name a file: then one is made of
+/// namespace and name.
+pub(super) fn uid(pod: &Pod) -> PodUid {
+    let is_sound = |uid: &&Arc<str>| {
+        let allowed = |it: char| it.is_ascii_alphanumeric() || it == '-';
+        (1..=64).contains(&uid.len()) && uid.chars().all(allowed)
+    };
+    let metadata = &pod.metadata;
+    let own = metadata.uid.as_ref().filter(is_sound).cloned();
+    PodUid(own.unwrap_or_else(|| hash::uid(&metadata.namespace, &metadata.name).into()))
+}
+
+/// Its service account's name.
+pub(super) fn service_account(pod: &Pod) -> Arc<str> {
+    match &pod.spec.service_account_name {
+        name if name.is_empty() => "default".into(),
+        name => name.clone(),
+    }
+}

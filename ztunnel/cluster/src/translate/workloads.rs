@@ -1,0 +1,135 @@
+//! All workloads, and how services find them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use mesh::{Profile, ServiceKey, Workload};
+
+use super::note::Notes;
+use super::{Scene, entries, pods};
+use crate::objects::{Labels, Pod, WorkloadEntrySpec};
+
+/// All workloads while services are made of them.
+pub(super) struct Workloads<'a> {
+    all: Vec<Placed<'a>>,
+    pods: HashMap<(&'a str, &'a str), usize, RandomState>,
+    addresses: HashMap<IpAddr, usize, RandomState>,
+    profiles: Profiles,
+}
+
+/// A workload, and what it was made of.
+pub(super) struct Placed<'a> {
+    pub(super) workload: Workload,
+    pub(super) labels: Labels,
+    pub(super) origin: Origin<'a>,
+    /// Services that it is an endpoint of.
+    services: Vec<ServiceKey>,
+}
+
+/// What a workload was made of.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    Entry(&'a WorkloadEntrySpec),
+    /// Listed by a ServiceEntry: no selector finds it.
+    Listed,
+    Pod(&'a Pod),
+}
+
+/// Profiles, each once.
+#[derive(Default)]
+pub(super) struct Profiles(HashSet<Arc<Profile>, RandomState>);
+
+impl<'a> Workloads<'a> {
+    pub(super) fn new(scene: &Scene<'a>, notes: &mut Notes) -> Self {
+        let mut workloads = Self {
+            all: Vec::with_capacity(scene.objects.pods.len()),
+            pods: HashMap::default(),
+            addresses: HashMap::default(),
+            profiles: Profiles::default(),
+        };
+        for pod in &scene.objects.pods {
+            let Some(workload) = pods::workload(scene, pod, &mut workloads.profiles, notes) else { continue };
+            let metadata = &pod.metadata;
+            let at = workloads.all.len();
+            workloads.pods.insert((&metadata.namespace, &metadata.name), at);
+            if !workload.profile.host_network && !workload.terminating {
+                workloads.addresses.extend(workload.addresses.iter().map(|ip| (*ip, at)));
+            }
+            workloads.add(workload, metadata.labels.clone(), Origin::Pod(pod));
+        }
+        for object in &scene.objects.workload_entries {
+            let made = entries::of_object(scene, object, &mut workloads.profiles, notes);
+            let Some((workload, labels)) = made else { continue };
+            workloads.add(workload, labels, Origin::Entry(&object.spec));
+        }
+        workloads
+    }
+
+    /// Adds a workload; its place.
+    pub(super) fn add(&mut self, workload: Workload, labels: Labels, origin: Origin<'a>) -> usize {
+        self.all.push(Placed { workload, labels, origin, services: Vec::new() });
+        self.all.len() - 1
+    }
+
+    pub(super) fn at(&self, place: usize) -> &Placed<'a> {
+        &self.all[place]
+    }
+
+    /// Those that selectors may find, with their places.
+    pub(super) fn selectable(&self) -> impl Iterator<Item = (usize, &Placed<'a>)> {
+        self.all.iter().enumerate().filter(|(_, placed)| !matches!(placed.origin, Origin::Listed))
+    }
+
+    /// The place of a pod that has the address.
+    pub(super) fn pod(&self, namespace: &str, name: &str, ip: IpAddr) -> Option<usize> {
+        let place = *self.pods.get(&(namespace, name))?;
+        self.all[place].workload.addresses.contains(&ip).then_some(place)
+    }
+
+    /// The place of the pod at an address.
+    pub(super) fn pod_at(&self, ip: IpAddr) -> Option<usize> {
+        self.addresses.get(&ip).copied()
+    }
+
+    /// Says that the workload at a place is an endpoint of a service.
+    pub(super) fn serves(&mut self, place: usize, service: &ServiceKey) {
+        let services = &mut self.all[place].services;
+        if services.last() != Some(service) {
+            services.push(service.clone());
+        }
+    }
+
+    pub(super) const fn profiles(&mut self) -> &mut Profiles {
+        &mut self.profiles
+    }
+
+    /// The workloads, with the services that they are endpoints of.
+    pub(super) fn finish(self) -> impl Iterator<Item = Workload> {
+        let mut lists: HashSet<Arc<[ServiceKey]>, RandomState> = HashSet::default();
+        self.all.into_iter().map(move |mut placed| {
+            placed.services.sort();
+            placed.services.dedup();
+            let known = lists.get(placed.services.as_slice()).cloned();
+            placed.workload.services = known.unwrap_or_else(|| {
+                let list: Arc<[ServiceKey]> = placed.services.into();
+                lists.insert(list.clone());
+                list
+            });
+            placed.workload
+        })
+    }
+}
+
+impl Profiles {
+    /// The one object of all equal profiles.
+    pub(super) fn intern(&mut self, profile: Profile) -> Arc<Profile> {
+        if let Some(known) = self.0.get(&profile) {
+            return known.clone();
+        }
+        let profile = Arc::new(profile);
+        self.0.insert(profile.clone());
+        profile
+    }
+}
