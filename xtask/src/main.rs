@@ -1,5 +1,6 @@
 //! What a developer runs: `cargo xtask demo`, `test`, `bench` and `tidy`.
 
+mod bench;
 mod cargo;
 mod demo;
 mod error;
@@ -25,14 +26,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Test(test::TestArgs),
+    #[command(hide = true)]
+    Hold(bench::HoldArgs),
+    #[command(hide = true)]
+    Serve(bench::ServeArgs),
     Tidy(tidy::TidyArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        Verb::Bench(args) => args.run(),
         Verb::Demo(args) => args.run(),
+        Verb::Hold(args) => args.run(),
+        Verb::Serve(args) => args.run(),
         Verb::Test(args) => args.run(),
         Verb::Tidy(args) => args.run(),
     };

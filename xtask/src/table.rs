@@ -31,6 +31,18 @@ impl Table {
         text
     }
 
+    /// As Markdown, which is also easy to read as it is.
+    pub(crate) fn markdown(&self) -> String {
+        let widths = self.widths();
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let rule = widths.iter().map(|width| "-".repeat(*width)).collect();
+        let row = |row: &Vec<String>| {
+            line(row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect())
+        };
+        let rows: String = self.rows.iter().map(row).collect();
+        row(&self.heading) + &line(rule) + &rows
+    }
+
     fn widths(&self) -> Vec<usize> {
         let rows = || std::iter::once(&self.heading).chain(&self.rows);
         let width =
@@ -54,5 +66,6 @@ mod tests {
         let mut table = Table::new(&["A", "LONG"]);
         table.row(["wide", "x"]);
         assert_eq!(table.plain(), "A     LONG\nwide  x\n");
+        assert_eq!(table.markdown(), "| A    | LONG |\n| ---- | ---- |\n| wide | x    |\n");
     }
 }

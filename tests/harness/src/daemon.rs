@@ -14,7 +14,7 @@ use crate::access::AccessRecord;
 use crate::process::Process;
 use crate::program::run;
 use crate::spec::merge;
-use crate::{Answer, Authority, Lab, LabError, Node, Pod, admin, eventually};
+use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, admin, eventually, wait_for};
 
 /// The daemon of a node: `ztunnel proxy` in the node's namespace, with its files in the node's folder.
 #[derive(Debug)]
@@ -133,7 +133,15 @@ impl Daemon {
     /// # Errors
     /// When it does not in time, or has ended; its log is in the error.
     pub fn wait_ready(&self) -> Result<(), LabError> {
-        let ready = eventually("the daemon is not ready", || {
+        self.wait_ready_for(PATIENCE)
+    }
+
+    /// [`Daemon::wait_ready`], for so long.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_ready_for(&self, patience: Duration) -> Result<(), LabError> {
+        let ready = wait_for("the daemon is not ready", patience, || {
             if let Some(status) = self.process().as_mut().map_or(Ok(None), Process::ended)? {
                 let (command, status) = ("ztunnel proxy".to_owned(), status.to_string());
                 return Err(LabError::Program { command, status, output: self.log()? });

@@ -2,10 +2,11 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::{Authority, Cluster, Daemon, Lab, LabError, program};
+use crate::{Authority, Cluster, Daemon, Lab, LabError, PATIENCE, program};
 
 /// A lab with a CA and a daemon on each node. Dropped, the processes end before their namespaces.
 #[derive(Debug)]
@@ -16,12 +17,20 @@ pub struct Mesh {
 }
 
 /// How a mesh differs from the usual.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct MeshOptions {
     /// The `ztunnel` program, if not [`program::ztunnel`].
     pub program: Option<PathBuf>,
     /// Changes to the daemons' configuration, by groups: `{"path": {"nodeLocal": false}}`.
     pub config: Value,
+    /// How long the daemons may take to be ready.
+    pub patience: Duration,
+}
+
+impl Default for MeshOptions {
+    fn default() -> Self {
+        Self { program: None, config: Value::Object(Map::new()), patience: PATIENCE }
+    }
 }
 
 impl Mesh {
@@ -53,7 +62,7 @@ impl Mesh {
         let start = |node| Daemon::start(&lab, node, &program, &ca, &patch);
         let daemons = lab.nodes().iter().map(start).collect::<Result<Vec<_>, _>>()?;
         let mesh = Self { daemons, ca, lab };
-        mesh.wait_settled()?;
+        mesh.wait_settled(options.patience)?;
         Ok(mesh)
     }
 
@@ -61,8 +70,8 @@ impl Mesh {
     ///
     /// # Errors
     /// When they are not in time.
-    pub fn wait_settled(&self) -> Result<(), LabError> {
-        self.daemons.iter().try_for_each(Daemon::wait_ready)?;
+    pub fn wait_settled(&self, patience: Duration) -> Result<(), LabError> {
+        self.daemons.iter().try_for_each(|daemon| daemon.wait_ready_for(patience))?;
         for pod in self.lab.pods().iter().filter(|pod| self.lab.wants_capture(pod)) {
             self.daemon(pod.node().name()).wait_captured(pod)?;
         }

@@ -62,7 +62,7 @@ impl Netns {
     }
 
     /// Starts `command` of the shell in the namespace, with `/etc/netns/NAME` over `/etc`.
-    pub(crate) fn shell(&self, command: &str) -> Command {
+    pub fn shell(&self, command: &str) -> Command {
         let mut shell = Command::new("ip");
         shell.args(["netns", "exec", &self.name, "sh", "-c", command]);
         shell
