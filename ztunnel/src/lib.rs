@@ -9,4 +9,5 @@ pub mod netns;
 pub mod probe;
 pub mod proxy;
 pub mod redirect;
+pub mod run;
 pub mod telemetry;

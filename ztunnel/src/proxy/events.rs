@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::pod::ServedPod;
 use super::workers::Workers;
@@ -16,11 +16,22 @@ pub struct Captured {
     probes: Arc<Mutex<HashMap<mesh::PodUid, Vec<u16>>>>,
 }
 
+/// What became of a pod, for those who serve pods beside the workers.
+#[derive(Clone, Debug)]
+pub enum PodEvent {
+    /// It is captured.
+    Captured(Arc<ServedPod>),
+    /// Everything of it is to be closed.
+    Gone(mesh::PodUid),
+}
+
 /// Hands captured pods to the workers, and tells the rest of the daemon how pods fare.
 #[derive(Debug)]
 pub struct ProxyEvents {
     captured: Captured,
     workers: Arc<Workers>,
+    /// Whoever else serves pods.
+    others: mpsc::UnboundedSender<PodEvent>,
     /// How all pods fare; none until enrolment has first told.
     status: watch::Sender<Option<Vec<PodStatus>>>,
 }
@@ -44,10 +55,21 @@ impl Captured {
 }
 
 impl ProxyEvents {
-    /// Events for `workers`; what is told of pods can be followed at the receiver.
-    pub fn new(captured: Captured, workers: Arc<Workers>) -> (Self, watch::Receiver<Option<Vec<PodStatus>>>) {
+    /// Events for `workers` and `others`; how pods fare can be followed at the receiver.
+    pub fn new(
+        captured: Captured,
+        workers: Arc<Workers>,
+        others: mpsc::UnboundedSender<PodEvent>,
+    ) -> (Self, watch::Receiver<Option<Vec<PodStatus>>>) {
         let (status, told) = watch::channel(None);
-        (Self { captured, workers, status }, told)
+        (Self { captured, workers, others, status }, told)
+    }
+}
+
+impl ProxyEvents {
+    fn tell(&self, event: PodEvent) {
+        // Nobody else may be there.
+        let _nobody = self.others.send(event);
     }
 }
 
@@ -58,6 +80,7 @@ impl CaptureEvents for ProxyEvents {
         let pod = Arc::new(ServedPod::new(pod, ports));
         lock(&self.captured.pods).insert(uid, pod.clone());
         self.workers.serve(&pod);
+        self.tell(PodEvent::Captured(pod));
     }
 
     fn draining(&mut self, uid: &PodUid) {
@@ -68,6 +91,7 @@ impl CaptureEvents for ProxyEvents {
         let uid = mesh::PodUid::from(uid);
         lock(&self.captured.pods).remove(&uid);
         self.workers.gone(&uid);
+        self.tell(PodEvent::Gone(uid));
     }
 
     fn report(&mut self, pods: &[PodStatus]) {

@@ -11,6 +11,7 @@ use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
 
 use crate::decision::{InboundError, Refusal, Refused};
+use crate::dns::LookupError;
 
 /// Why an outbound connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -30,6 +31,9 @@ pub(super) enum Failure {
     /// The name has no address.
     #[error("host {host} has no address")]
     HostUnknown { host: Arc<str> },
+    /// The name cannot be looked up.
+    #[error("host {host} cannot be looked up: {}", describe(.source))]
+    Lookup { host: Arc<str>, source: Arc<LookupError> },
     /// The pod is no longer captured.
     #[error("the pod is no longer captured")]
     Released,
@@ -91,6 +95,7 @@ impl Failure {
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::HostUnknown { .. }
+            | Self::Lookup { .. }
             | Self::RequestTimeout { .. }
             | Self::Stream(_)
             | Self::Tls { .. }

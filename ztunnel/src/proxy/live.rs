@@ -140,8 +140,8 @@ impl Live {
     }
 
     /// Cuts everything.
-    pub(super) fn cut_all(&self, why: Cut) {
-        self.0.borrow().slab.iter().for_each(|(_, entry)| entry.cut(&why));
+    pub(super) fn cut_all(&self, why: &Cut) {
+        self.0.borrow().slab.iter().for_each(|(_, entry)| entry.cut(why));
     }
 
     /// Asks `check` about each admitted connection of a pod; it may replace the policies, or say why to cut.

@@ -18,6 +18,7 @@ mod inbound;
 mod live;
 mod meter;
 mod node_local;
+mod observe;
 mod outbound;
 mod plaintext;
 mod pod;
@@ -29,8 +30,8 @@ mod view;
 mod worker;
 mod workers;
 
-pub use events::{Captured, ProxyEvents};
+pub use events::{Captured, PodEvent, ProxyEvents};
 pub use pod::ServedPod;
-pub use shared::{Awaited, ProxyMetrics, Resolve, Settings, Shared};
+pub use shared::{ProxyMetrics, Settings, Shared};
 pub use view::ConnectionView;
 pub use workers::{StartError, Workers};

@@ -81,6 +81,7 @@ impl Outbound {
             destination: target.upstream,
             policies: target.policies,
         };
+        self.worker.observe(&admission);
         let sockets = &pod.captured.sockets;
         let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
         Ok(Joined { upstream, pod, admission, inbound, _lease: lease })

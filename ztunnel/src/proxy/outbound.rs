@@ -23,6 +23,7 @@ use super::tunnel_out::Asker;
 use super::worker::Worker;
 use super::workers::Arrival;
 use crate::decision::{self, Call, Passed, Plan, Refused, Upstream};
+use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening};
 
@@ -172,7 +173,9 @@ impl Outbound {
             Place::Address(address) => address.ip,
             Place::Name(host) => {
                 let family = Family::of(self.destination.ip());
-                let found = self.worker.shared.resolve.resolve(host, family).await;
+                let unknown =
+                    |source: LookupError| Failure::Lookup { host: host.clone(), source: Arc::new(source) };
+                let found = self.worker.shared.resolver.lookup(host, family).await.map_err(unknown)?;
                 *found.first().ok_or_else(|| Failure::HostUnknown { host: host.clone() })?
             }
         };

@@ -90,6 +90,7 @@ impl Plaintext {
                     destination: target.upstream,
                     policies: target.policies,
                 };
+                self.worker.observe(&admission);
                 Ok(Admitted { permit: target.permit, admission: Some(admission) })
             }
             Err(InboundError::Denied(denied)) => match self.probe() {

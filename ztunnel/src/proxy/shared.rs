@@ -1,8 +1,5 @@
 //! What all workers share.
 
-use std::fmt::Debug;
-use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,10 +7,11 @@ use certs::Identities;
 use daemon::drain::Drain;
 use daemon::logs::AccessLog;
 use daemon::metrics::{Metrics, RegisterError};
-use mesh::{Affinities, Family, Snapshots};
+use mesh::{Affinities, Snapshots};
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use crate::decision::Strangers;
+use crate::dns::Resolver;
 
 /// What all workers share. Nothing in it is asked more than a few times per connection.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub struct Shared {
     /// TLS configurations.
     pub identities: Identities,
     /// Addresses of hosts that are known by name only.
-    pub resolve: Arc<dyn Resolve>,
+    pub resolver: Resolver,
     /// What holds for every connection.
     pub settings: Settings,
     /// Which endpoint each client's connections go to, for services that want that.
@@ -55,15 +53,6 @@ pub struct Settings {
     pub limits: crate::config::Limits,
 }
 
-/// Where workers get addresses of hosts that are known by name only.
-pub trait Resolve: Debug + Send + Sync {
-    /// The host's addresses, those of `family` first.
-    fn resolve(&self, host: &str, family: Family) -> Awaited<Vec<IpAddr>>;
-}
-
-/// A value that comes later.
-pub type Awaited<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 /// What workers count besides Istio's families of connections. Everything here is counted once per connection or
 /// tunnel at most.
 #[derive(Clone, Debug)]
@@ -76,6 +65,8 @@ pub struct ProxyMetrics {
     pub dials: IntCounterVec,
     /// Connections refused by policy, by policy.
     pub denials: IntCounterVec,
+    /// Connections that dry-run policies would have refused.
+    pub dry_denials: IntCounter,
     /// Live connections that were cut, by reason.
     pub cuts: IntCounterVec,
     /// Connections admitted as the node's own probes.
@@ -113,6 +104,10 @@ impl ProxyMetrics {
                 "ambient_policy_denials_total",
                 "Connections refused by policy.",
                 &["policy_namespace", "policy_name", "reason"],
+            )?,
+            dry_denials: metrics.counter(
+                "ambient_policy_dry_run_denials_total",
+                "Connections that policies in dry run would have refused.",
             )?,
             cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
             probes: metrics

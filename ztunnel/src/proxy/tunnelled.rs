@@ -71,7 +71,7 @@ pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
     };
     match decided {
         Ok((target, local)) => inbound.relay(stream, local, target).await,
-        Err((error, local)) => inbound.refuse(stream, local, &authority, error),
+        Err((error, local)) => inbound.refuse(stream, local, &authority, &error),
     }
 }
 
@@ -87,6 +87,7 @@ impl Inbound {
             destination: target.upstream,
             policies: target.policies,
         };
+        self.worker.observe(&admission);
         let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
         let dialled = tokio::select! {
             dialled = dial => dialled,
@@ -109,9 +110,9 @@ impl Inbound {
         self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| describe(&error))));
     }
 
-    fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: InboundError) {
+    fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: &InboundError) {
         stream.refuse(&ConnectResponse::new(error.status()));
-        let flag = match &error {
+        let flag = match error {
             InboundError::Denied(denied) => {
                 self.worker.count_denial(denied);
                 ResponseFlag::Deny
@@ -119,10 +120,10 @@ impl Inbound {
             _ => ResponseFlag::Connect,
         };
         let mut opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()));
-        if let InboundError::Denied(denied) = &error {
+        if let InboundError::Denied(denied) = error {
             opening.policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
         }
-        self.worker.telemetry.open(opening).failed(flag, describe(&error));
+        self.worker.telemetry.open(opening).failed(flag, describe(error));
     }
 
     fn opening(&self, local: Arc<Workload>, destination: SocketAddr) -> Opening {

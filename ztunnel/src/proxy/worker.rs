@@ -73,7 +73,7 @@ pub(super) fn run(
         tokio::select! {
             () = worker.obey(commands) => {}
             () = ending => {}
-            () = drain.cut() => worker.live.cut_all(Cut::Shutdown),
+            () = drain.cut() => worker.live.cut_all(&Cut::Shutdown),
         }
         worker.telemetry.flush();
         drop(guard);

@@ -93,8 +93,7 @@ fn bulk_arrives_unchanged_in_both_directions_at_once() {
         writing.join().unwrap();
         all == pattern(others)
     }
-    let (ended, client, server, counts) =
-        joined(|app| exchange(app, 1, 2), |app| exchange(app, 2, 1));
+    let (ended, client, server, counts) = joined(|app| exchange(app, 1, 2), |app| exchange(app, 2, 1));
     ended.unwrap();
     assert!(client && server);
     assert_eq!(counts, (LENGTH, LENGTH));

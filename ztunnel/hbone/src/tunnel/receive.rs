@@ -88,7 +88,9 @@ impl State {
                     lane.wake();
                 }
             }
-            Event::Settings | Event::WindowOpened { token: None } => self.lanes.iter().for_each(|(_, lane)| lane.wake()),
+            Event::Settings | Event::WindowOpened { token: None } => {
+                self.lanes.iter().for_each(|(_, lane)| lane.wake())
+            }
             Event::PingAck { .. } => brought.pong = true,
             Event::GoAway { last_stream, code } => {
                 tracing::debug!(last_stream, %code, "peer takes no more streams");

@@ -62,11 +62,11 @@ impl Relay {
             return Poll::Ready(Err(failure));
         }
         state.lanes[self.stream.token].wait(cx);
-        if let Poll::Ready(Err(error)) = self.to_app(cx, &mut state) {
+        if let Poll::Ready(Err(error)) = self.deliver(cx, &mut state) {
             return Poll::Ready(Err(RelayError::App(error)));
         }
         if !self.app_ended
-            && let Poll::Ready(taken) = self.from_app(cx, &shared, &mut state)
+            && let Poll::Ready(taken) = self.collect(cx, &shared, &mut state)
         {
             taken?;
         }
@@ -89,7 +89,7 @@ impl Relay {
     }
 
     /// Writes what the application had not taken, and tells it when there is nothing more to come.
-    fn to_app(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<io::Result<()>> {
+    fn deliver(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<io::Result<()>> {
         let lane = &mut state.lanes[self.stream.token];
         let stream = lane.stream;
         let mut written = 0;
@@ -123,7 +123,7 @@ impl Relay {
     }
 
     /// Moves what the application sends into the tunnel.
-    fn from_app(
+    fn collect(
         &mut self,
         cx: &mut Context<'_>,
         shared: &Shared,

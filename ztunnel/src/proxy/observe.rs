@@ -1,0 +1,28 @@
+//! What policies that are not enforced say of a connection that was let in.
+
+use authz::Attributes;
+
+use super::live::Admission;
+use super::worker::Worker;
+
+impl Worker {
+    /// Logs what AUDIT and dry-run policies say. Costs a look at three numbers where there are none.
+    pub(super) fn observe(&self, admission: &Admission) {
+        if !admission.policies.has_observers() {
+            return;
+        }
+        let Admission { source, source_ip, destination, policies } = admission;
+        let attributes =
+            Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
+        let observed = policies.observe(&attributes);
+        let source = source.as_ref().map_or("", |source| source.as_str());
+        if let Some(rule) = observed.audit {
+            let (policy, rule) = (format!("{}/{}", rule.policy.namespace, rule.policy.name), rule.rule);
+            tracing::info!(target: "audit", policy, rule, source, %source_ip, %destination, "connection matches");
+        }
+        if let Some(denied) = observed.dry_run {
+            self.shared.counts.dry_denials.inc();
+            tracing::info!(target: "audit", %denied, source, %source_ip, %destination, "dry run would refuse");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Where the daemon itself is asked.
+
+use std::sync::Arc;
+
+use certs::Identities;
+use daemon::admin::{self, Admin, Listener, Parts, Surface, ready_made, serve};
+use daemon::drain::Drainer;
+use daemon::logs::Level;
+use daemon::metrics::Metrics;
+use daemon::ready::Readiness;
+use daemon::tasks::Tasks;
+use prometheus::IntCounterVec;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::RunError;
+use super::follow::Notes;
+use crate::config::{Config, ListenConfig, OPTIONS};
+use crate::enrol::PodStatus;
+use crate::proxy::{Shared, Workers};
+
+/// What is shown, on every surface that is configured.
+pub(super) struct Surfaces {
+    pub(super) admin: Admin,
+    pub(super) panics: IntCounterVec,
+}
+
+/// What every daemon of ours shows.
+pub(super) fn content(
+    config: &Config,
+    readiness: &Readiness,
+    metrics: &Metrics,
+    level: Level,
+    drainer: &Drainer,
+) -> Admin {
+    Admin::new(Parts {
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        level: Some(level),
+        drainer: drainer.clone(),
+        grace: config.timeouts.drain,
+    })
+}
+
+/// Adds what a node's daemon shows.
+pub(super) fn provide(
+    admin: &Admin,
+    config: &Config,
+    shared: &Arc<Shared>,
+    workers: &Arc<Workers>,
+    identities: &Identities,
+    notes: Notes,
+    pods: watch::Receiver<Option<Vec<PodStatus>>>,
+) {
+    let snapshots = &shared.snapshots;
+    let of = snapshots.clone();
+    admin.provide("workloads", ready_made(move || list(of.load().workloads().map(|it| &**it))));
+    let of = snapshots.clone();
+    admin.provide("services", ready_made(move || list(of.load().services().map(|it| &**it))));
+    let of = snapshots.clone();
+    admin.provide("policies", ready_made(move || list(of.load().policies().iter().map(|it| &**it))));
+    let of = identities.clone();
+    admin.provide("certificates", ready_made(move || list(of.statuses().iter())));
+    admin.provide("source", ready_made(move || notes.value()));
+    admin.provide("pods", ready_made(move || list(pods.borrow().iter().flatten())));
+    let document = OPTIONS.document(config);
+    admin.provide("config", ready_made(move || json!(document)));
+    let of = workers.clone();
+    admin.page(
+        "connections",
+        Box::new(move || {
+            let workers = of.clone();
+            Box::pin(async move { list(workers.connections().await.iter()) })
+        }),
+    );
+}
+
+impl Surfaces {
+    /// Listens as the configuration says.
+    pub(super) async fn listen(&self, listen: &ListenConfig, tasks: &Tasks) -> Result<(), RunError> {
+        let failed = |option| move |source| RunError::Bind { option, source };
+        if let Some(path) = &listen.admin_socket {
+            self.serve(Surface::Admin, Listener::unix(path).map_err(failed("adminSocket"))?, tasks);
+        }
+        if let Some(address) = listen.admin {
+            let listener = Listener::loopback(address).await.map_err(failed("admin"))?;
+            self.serve(Surface::AdminReadOnly, listener, tasks);
+        }
+        if let Some(address) = listen.metrics {
+            let listener = Listener::any(address).await.map_err(failed("metrics"))?;
+            self.serve(Surface::Metrics, listener, tasks);
+        }
+        if let Some(address) = listen.readiness {
+            let listener = Listener::any(address).await.map_err(failed("readiness"))?;
+            self.serve(Surface::Probes, listener, tasks);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, surface: Surface, listener: admin::Listener, tasks: &Tasks) {
+        tasks.spawn("admin", serve(self.admin.clone(), surface, listener, self.panics.clone()));
+    }
+}
+
+fn list<T: serde::Serialize>(items: impl Iterator<Item = T>) -> Value {
+    let values = items.map(|item| serde_json::to_value(item).unwrap_or(Value::Null));
+    Value::Array(values.collect())
+}

@@ -1,0 +1,41 @@
+//! What the mesh wants of this node's pods, as enrolment takes it.
+
+use cluster::LocalPod;
+
+use crate::enrol::{DesiredPod, InvalidPodUid, Pod, PodUid};
+use crate::redirect::{CaptureOptions, Exclusions, InterfaceName};
+
+/// How a pod should be captured. `dns` is what holds where the pod does not say.
+///
+/// # Errors
+/// When its uid could not be a file's name: it is not captured then.
+pub(super) fn desired(pod: &LocalPod, dns: bool) -> Result<DesiredPod, InvalidPodUid> {
+    let interface = |name: &std::sync::Arc<str>| {
+        let name = InterfaceName::try_from(name.to_string());
+        name.inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "interface is left out")).ok()
+    };
+    let exclusions = &pod.capture.exclusions;
+    let options = CaptureOptions {
+        dns: dns && pod.capture.dns.unwrap_or(true),
+        inbound: pod.capture.inbound,
+        virtual_interfaces: pod.capture.virtual_interfaces.iter().filter_map(interface).collect(),
+        exclusions: Exclusions {
+            inbound_ports: exclusions.inbound_ports.clone(),
+            inbound_ranges: exclusions.inbound_ranges.clone(),
+            outbound_ports: exclusions.outbound_ports.clone(),
+            outbound_ranges: exclusions.outbound_ranges.clone(),
+        },
+    };
+    Ok(DesiredPod {
+        pod: Pod {
+            uid: PodUid::try_from(&pod.uid)?,
+            name: pod.name.to_string(),
+            namespace: pod.namespace.to_string(),
+            service_account: Some(pod.service_account.to_string()),
+            addresses: pod.addresses.clone(),
+        },
+        // Without an address nobody knows which namespace is its own.
+        enrolled: pod.enrolled && !pod.addresses.is_empty(),
+        options,
+    })
+}

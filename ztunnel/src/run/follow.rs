@@ -1,0 +1,145 @@
+//! The mesh as its source describes it, given to all who need it.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use certs::Identities;
+use cluster::{LocalPod, ManifestSource, Places, Translation};
+use daemon::ready::{Readiness, ReadyTask};
+use identity::{SpiffeId, TrustDomain};
+use mesh::{ClusterId, Network, Store};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::desired::desired;
+use super::dns::LocalPods;
+use crate::config::Config;
+use crate::enrol::EnrolHandle;
+use crate::proxy::{Captured, Workers};
+
+/// Follows the source of the mesh.
+pub(super) struct Follow {
+    source: ManifestSource,
+    store: Store,
+    identities: Identities,
+    workers: Arc<Workers>,
+    ready: Option<ReadyTask>,
+    trust_domain: TrustDomain,
+    dns: bool,
+    local: watch::Sender<Arc<[LocalPod]>>,
+    notes: Notes,
+}
+
+/// What there is to say of the source: what is broken, what is not enforced, what is ignored.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes(Arc<Mutex<Value>>);
+
+impl Follow {
+    /// Opens the source of the configuration.
+    pub(super) fn open(
+        config: &Config,
+        store: Store,
+        identities: Identities,
+        workers: Arc<Workers>,
+        readiness: &Readiness,
+    ) -> Result<Self, cluster::OpenError> {
+        let places = Places {
+            manifests: vec![config.source.manifests.clone()],
+            status: Some(config.source.status.clone()),
+        };
+        Ok(Self {
+            source: ManifestSource::open(places, settings(config))?,
+            store,
+            identities,
+            workers,
+            ready: Some(readiness.task("mesh")),
+            trust_domain: config.mesh.trust_domain.clone(),
+            dns: config.dns.enabled,
+            local: watch::Sender::new([].into()),
+            notes: Notes::default(),
+        })
+    }
+
+    pub(super) fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// The pods of this node.
+    pub(super) fn local_pods(&self) -> LocalPods {
+        self.local.subscribe()
+    }
+
+    /// Follows the source for ever.
+    pub(super) async fn run(mut self, enrolment: EnrolHandle, captured: Captured) {
+        loop {
+            let translation = self.source.next().await;
+            self.take(translation, &enrolment, &captured);
+        }
+    }
+
+    fn take(&mut self, translation: Translation, enrolment: &EnrolHandle, captured: &Captured) {
+        self.notes.replace(&translation);
+        let pods = translation.local_pods;
+        self.identities.want(self.wanted(&pods));
+        let ports = pods.iter().map(|pod| (pod.uid.clone(), pod.probe_ports.clone()));
+        captured.set_probe_ports(ports.collect::<HashMap<_, _>>());
+        let changes = self.store.apply(translation.update);
+        if !changes.is_empty() {
+            self.workers.changed(&changes);
+        }
+        let wanted = pods.iter().filter_map(|pod| {
+            let desired = desired(pod, self.dns);
+            desired
+                .inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "pod cannot be captured"))
+                .ok()
+        });
+        enrolment.desire(wanted.collect());
+        self.local.send_replace(pods.into());
+        if let Some(ready) = self.ready.take() {
+            ready.done();
+        }
+    }
+
+    /// The identities of this node's enrolled pods.
+    fn wanted(&self, pods: &[LocalPod]) -> BTreeSet<SpiffeId> {
+        let enrolled = pods.iter().filter(|pod| pod.enrolled);
+        let domain = &self.trust_domain;
+        enrolled.filter_map(|pod| SpiffeId::new(domain, &pod.namespace, &pod.service_account).ok()).collect()
+    }
+}
+
+impl Notes {
+    /// What there is to say, as JSON.
+    pub(super) fn value(&self) -> Value {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, translation: &Translation) {
+        for problem in &translation.problems {
+            tracing::warn!(%problem, "manifest is broken; what was last read of it stays in force");
+        }
+        for note in &translation.notes {
+            tracing::info!(%note, "manifest is not followed to the letter");
+        }
+        let texts = |items: Vec<String>| items;
+        let value = json!({
+            "problems": texts(translation.problems.iter().map(ToString::to_string).collect()),
+            "notes": texts(translation.notes.iter().map(ToString::to_string).collect()),
+            "ignored": texts(translation.ignored.iter().map(ToString::to_string).collect()),
+        });
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
+    }
+}
+
+fn settings(config: &Config) -> cluster::Settings {
+    let mesh = &config.mesh;
+    cluster::Settings {
+        node: config.node.as_str().into(),
+        trust_domain: mesh.trust_domain.clone(),
+        cluster_domain: mesh.cluster_domain.as_str().into(),
+        cluster_id: ClusterId(mesh.cluster_id.as_str().into()),
+        network: Network::new(&mesh.network),
+        root_namespace: mesh.root_namespace.as_str().into(),
+        excluded_namespaces: mesh.excluded_namespaces.iter().map(|name| name.as_str().into()).collect(),
+    }
+}

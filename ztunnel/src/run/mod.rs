@@ -1,0 +1,198 @@
+//! `ztunnel proxy`: everything that makes up a node's daemon, put together.
+//!
+//! The byte path has its own threads ([`proxy`](crate::proxy)), and so has enrolment. All else runs on the calling
+//! thread: [`follow`] the mesh, certificates, [`admin`], DNS.
+
+mod admin;
+mod desired;
+mod dns;
+mod error;
+mod follow;
+mod rotate;
+mod status;
+
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use certs::{CaClient, CaClientConfig, Identities, NodeKey, SystemClock, TrustFiles, Upkeep};
+use daemon::drain::{self, DrainEnd, Drainer};
+use daemon::logs::{self, AccessLog, Output};
+use daemon::metrics::Metrics;
+use daemon::ready::Readiness;
+use daemon::tasks::{OnPanic, Tasks};
+use mesh::{Affinities, Network, Store};
+use tokio::sync::mpsc;
+
+use crate::config::{Config, ProxyArgs};
+use crate::decision::Strangers;
+use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
+use crate::enrol::{self, EnrolConfig};
+use crate::proxy::{Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
+use crate::redirect::SocketTuning;
+pub use error::RunError;
+use follow::Follow;
+
+/// Runs the daemon of a node until it is told to end.
+///
+/// # Errors
+/// When it cannot start; [`RunError`] names what is in the way.
+pub fn proxy(args: &ProxyArgs) -> Result<(), RunError> {
+    let config = args.config.load()?;
+    if args.check {
+        return Ok(());
+    }
+    let output = Output::stdout(config.log.format).map_err(RunError::Log)?;
+    let level = logs::install(output.clone(), config.log.format, &config.log.level)?;
+    if let Err(error) = daemon::limits::raise_open_files() {
+        tracing::warn!(%error, "the number of open files cannot be raised");
+    }
+    let runtime = daemon::runtime::control().map_err(RunError::Runtime)?;
+    let end = runtime.block_on(run(config, &output, level))?;
+    tracing::info!(?end, "ended");
+    output.flush(LAST_LINES);
+    Ok(())
+}
+
+async fn run(config: Config, output: &Output, level: logs::Level) -> Result<DrainEnd, RunError> {
+    let metrics = Metrics::new("ztunnel", env!("CARGO_PKG_VERSION"), config.limits.metric_series)?;
+    metrics.register(output.lost())?;
+    let counts = ProxyMetrics::new(&metrics)?;
+    let (drainer, drain, finished) = drain::channel();
+    let tasks = Tasks::new(OnPanic::Abort, counts.panics.clone());
+    let readiness = Readiness::default();
+    let mut shutdown = Some(daemon::signals::Shutdown::listen().map_err(RunError::Signals)?);
+
+    let (identities, upkeep) = identities(&config)?;
+    tasks.spawn("certificates", upkeep.run());
+    let store = Store::new();
+    let resolv_conf = Arc::new(NodeResolver::new(config.dns.resolv_conf.clone()));
+    let shared = Arc::new(Shared {
+        snapshots: store.snapshots(),
+        identities: identities.clone(),
+        resolver: Resolver::new(resolv_conf.clone(), config.dns.cluster_resolvers.clone(), &metrics)?,
+        settings: Settings {
+            node_local: config.path.node_local,
+            original_source: config.path.original_source,
+            strangers: Strangers::default(),
+            timeouts: config.timeouts,
+            limits: config.limits,
+        },
+        affinities: Mutex::new(Affinities::new(AFFINITIES)),
+        drain: drain.clone(),
+        metrics: metrics.clone(),
+        access: if config.log.access { AccessLog::new(output.clone()) } else { AccessLog::off() },
+        handshakes: AtomicUsize::new(0),
+        counts,
+    });
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Arc::new(Workers::start(config.workers.count(cores), &shared)?);
+    tasks.spawn("rotation", rotate::follow(identities.changes(), workers.clone()));
+
+    let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
+    let captured = Captured::default();
+    let (others, pod_events) = mpsc::unbounded_channel();
+    let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), others);
+    let enrolment = enrol::start(enrolment(&config), events)?;
+    tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
+    let dns_tasks = Tasks::new(OnPanic::Abort, shared.counts.panics.clone());
+    let dns = DnsProxy::new(
+        shared.snapshots.clone(),
+        dns_settings(&config),
+        resolv_conf,
+        DnsMetrics::register(&metrics)?,
+    );
+    tasks.spawn("dns", dns::serve(dns, dns_tasks, pod_events, follow.local_pods()));
+    let following = follow.notes();
+    tasks.spawn("mesh", follow.run(enrolment, captured));
+
+    let admin = admin::Surfaces {
+        admin: admin::content(&config, &readiness, &metrics, level, &drainer),
+        panics: shared.counts.panics.clone(),
+    };
+    admin::provide(&admin.admin, &config, &shared, &workers, &identities, following, told);
+    admin.listen(&config.listen, &tasks).await?;
+    tracing::info!(node = config.node, workers = config.workers.count(cores), "running");
+
+    if let Some(shutdown) = shutdown.take() {
+        tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
+    }
+    Ok(end(finished, &drain, &drainer, &readiness).await)
+}
+
+/// Waits for the end to be asked for, and sees it through. A daemon that ends is not ready.
+async fn end(
+    finished: drain::Finished,
+    drain: &drain::Drain,
+    drainer: &Drainer,
+    readiness: &Readiness,
+) -> DrainEnd {
+    let ending = async {
+        drain.draining().await;
+        let _never_done = readiness.task("drain");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        end = finished.see_through(drain, drainer, AFTER_CUT) => end,
+        () = ending => DrainEnd::Abandoned,
+    }
+}
+
+/// The certificates of this node's workloads, from the CA of the configuration.
+fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
+    let clock = Arc::new(SystemClock);
+    let ca = &config.ca;
+    let read = std::fs::read_to_string(&ca.node_key);
+    let text = read.map_err(|source| RunError::NodeKeyFile { path: ca.node_key.clone(), source })?;
+    let key = NodeKey::from_pem(&config.node, &text)
+        .map_err(|source| RunError::NodeKey { path: ca.node_key.clone(), source })?;
+    let address = ca.address.parse().map_err(RunError::CaAddress)?;
+    let name = ca.server_name.clone();
+    let server_name = name.try_into().map_err(|_| RunError::CaName { name: ca.server_name.clone() })?;
+    let client = CaClientConfig {
+        address,
+        server_name,
+        roots: ca.roots.clone(),
+        cluster_id: config.mesh.cluster_id.clone(),
+        lifetime: ca.certificate_ttl,
+        timeout: CA_TIMEOUT,
+    };
+    let client = CaClient::new(client, Arc::new(key), clock.clone());
+    let trust = TrustFiles {
+        domain: config.mesh.trust_domain.clone(),
+        roots: ca.roots.clone(),
+        federated: std::collections::BTreeMap::new(),
+    };
+    Ok(Identities::start(Arc::new(client), trust, clock)?)
+}
+
+fn dns_settings(config: &Config) -> DnsSettings {
+    DnsSettings {
+        cluster: ClusterNames {
+            domain: config.mesh.cluster_domain.clone(),
+            servers: config.dns.cluster_resolvers.clone(),
+        },
+        network: Network::new(&config.mesh.network),
+    }
+}
+
+fn enrolment(config: &Config) -> EnrolConfig {
+    EnrolConfig {
+        socket: config.state.enrol_socket.clone(),
+        state: config.state.folder.join("pods"),
+        netns: config.state.netns.clone(),
+        tuning: SocketTuning::default(),
+    }
+}
+
+/// How long the last lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// What is cut has this long to clean up.
+const AFTER_CUT: Duration = Duration::from_secs(2);
+
+/// One call to the CA: it may have to look a fresh pod up first.
+const CA_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Clients of services with session affinity that are remembered: some 200 bytes each.
+const AFFINITIES: usize = 65_536;
