@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::lab::{WIRE_V4, WIRE_V6};
 use crate::process::Process;
-use crate::program::run;
+use crate::program::{daemon_command, run};
 use crate::{Lab, LabError, Node, eventually};
 
 /// A running `ztunnel ca`.
@@ -34,10 +34,9 @@ impl Authority {
             make_node_key(program, &folder, node)?;
         }
         let config = json!({
-            "listen": { "address": format!("[::]:{PORT}") },
-            "root": { "folder": folder.join("root") },
-            "nodes": { "folder": folder.join("nodes") },
-            "source": { "manifests": lab.manifests() },
+            "root": { "folder": folder.join("root"), "publish": folder.join("roots.pem") },
+            "trust": { "nodes": folder.join("nodes"), "manifests": lab.manifests() },
+            "listen": { "address": format!("[::]:{PORT}"), "adminSocket": folder.join("admin.sock") },
         });
         let path = folder.join("ca.yaml");
         fs::write(&path, config.to_string()).map_err(LabError::file(path))?;
@@ -67,7 +66,7 @@ impl Authority {
 
     /// The file of the roots that it signs under.
     pub fn roots(&self) -> PathBuf {
-        self.folder.join("root").join("root.pem")
+        self.folder.join("roots.pem")
     }
 
     /// What it logged.
@@ -80,14 +79,14 @@ impl Authority {
     }
 
     /// Where the daemon of a node finds it.
-    pub(crate) fn address(node: &Node) -> String {
+    pub fn address(node: &Node) -> String {
         if node.ip().is_ipv4() { format!("{WIRE_V4}:{PORT}") } else { format!("[{WIRE_V6}]:{PORT}") }
     }
 
     fn run(lab: &Lab, program: &Path, folder: &Path) -> Result<Process, LabError> {
         let path = log_of(folder);
         let log = File::options().create(true).append(true).open(&path).map_err(LabError::file(path))?;
-        let mut command = Command::new(program);
+        let mut command = daemon_command(program);
         command.arg("ca").arg("--config").arg(folder.join("ca.yaml"));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         Ok(Process::new("the CA", lab.wire().spawn(&mut command)?))

@@ -1,5 +1,6 @@
 //! A node's daemon.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::access::AccessRecord;
 use crate::process::Process;
-use crate::program::run;
+use crate::program::{daemon_command, run};
 use crate::spec::merge;
 use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, admin, eventually, wait_for};
 
@@ -77,7 +78,7 @@ impl Daemon {
     pub fn run(&self) -> Result<(), LabError> {
         let log = self.log_file();
         let log = File::options().create(true).append(true).open(&log).map_err(LabError::file(log))?;
-        let mut command = Command::new(&self.program);
+        let mut command = daemon_command(&self.program);
         command.arg("proxy").arg("--config").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         *self.process() = Some(self.node.spawn(&mut command)?);
@@ -182,6 +183,24 @@ impl Daemon {
             Ok(phase.is_some_and(|it| it.phase == "captured" && it.problem.is_none()).then_some(()))
         });
         captured.map_err(|error| self.explained(error))
+    }
+
+    /// Waits until it knows of these pods that their nodes capture them, and so tunnels to them.
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub fn wait_knows(&self, pods: &[Pod]) -> Result<(), LabError> {
+        let known = eventually("the daemon does not know all captured pods", || {
+            let dump = self.get("/config_dump/workloads")?.json()?;
+            let workloads = dump.as_array().map(Vec::as_slice).unwrap_or_default();
+            let captured: BTreeSet<_> = workloads
+                .iter()
+                .filter(|workload| workload["capture"] == "Enabled")
+                .filter_map(|workload| workload["pod_uid"].as_str())
+                .collect();
+            Ok(pods.iter().all(|pod| captured.contains(pod.uid())).then_some(()))
+        });
+        known.map_err(|error| self.explained(error))
     }
 
     /// Runs `ztunnel enrol` with these words, as the CNI plugin's call would be made by hand.

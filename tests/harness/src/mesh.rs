@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{Authority, Cluster, Daemon, Lab, LabError, PATIENCE, program};
+use crate::{Authority, Cluster, Daemon, Lab, LabError, PATIENCE, Pod, program};
 
 /// A lab with a CA and a daemon on each node. Dropped, the processes end before their namespaces.
 #[derive(Debug)]
@@ -25,11 +25,21 @@ pub struct MeshOptions {
     pub config: Value,
     /// How long the daemons may take to be ready.
     pub patience: Duration,
+    /// Too much for asking daemons for all that they know, which also changes what they use.
+    pub large: bool,
+    /// Nodes without a daemon of ours: somebody else serves them, or nobody.
+    pub foreign: Vec<String>,
 }
 
 impl Default for MeshOptions {
     fn default() -> Self {
-        Self { program: None, config: Value::Object(Map::new()), patience: PATIENCE }
+        Self {
+            program: None,
+            config: Value::Object(Map::new()),
+            patience: PATIENCE,
+            large: false,
+            foreign: Vec::new(),
+        }
     }
 }
 
@@ -60,22 +70,42 @@ impl Mesh {
         let patch =
             if options.config.is_null() { Value::Object(Default::default()) } else { options.config.clone() };
         let start = |node| Daemon::start(&lab, node, &program, &ca, &patch);
-        let daemons = lab.nodes().iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        let ours = lab.nodes().iter().filter(|node| !options.foreign.iter().any(|it| it == node.name()));
+        let daemons = ours.map(start).collect::<Result<Vec<_>, _>>()?;
         let mesh = Self { daemons, ca, lab };
-        mesh.wait_settled(options.patience)?;
+        mesh.daemons.iter().try_for_each(|daemon| daemon.wait_ready_for(options.patience))?;
+        let pods = mesh.wait_captured()?;
+        if !options.large {
+            mesh.wait_known(&pods)?;
+        }
         Ok(mesh)
     }
 
-    /// Waits until every daemon is ready and every pod that should be captured is.
+    /// Waits until every daemon is ready, captures each pod of its node that should be captured, and knows of those
+    /// of the other daemons' nodes.
     ///
     /// # Errors
-    /// When they are not in time.
-    pub fn wait_settled(&self, patience: Duration) -> Result<(), LabError> {
-        self.daemons.iter().try_for_each(|daemon| daemon.wait_ready_for(patience))?;
-        for pod in self.lab.pods().iter().filter(|pod| self.lab.wants_capture(pod)) {
-            self.daemon(pod.node().name()).wait_captured(pod)?;
+    /// When that is not so in time.
+    pub fn wait_settled(&self) -> Result<(), LabError> {
+        self.wait_known(&self.wait_captured()?)
+    }
+
+    /// Hands out the pods that are captured.
+    fn wait_captured(&self) -> Result<Vec<Pod>, LabError> {
+        let mut captured = Vec::new();
+        for daemon in &self.daemons {
+            daemon.wait_ready()?;
+            let here = |pod: &Pod| pod.node().name() == daemon.node().name();
+            for pod in self.lab.pods().into_iter().filter(|pod| here(pod) && self.lab.wants_capture(pod)) {
+                daemon.wait_captured(&pod)?;
+                captured.push(pod);
+            }
         }
-        Ok(())
+        Ok(captured)
+    }
+
+    fn wait_known(&self, pods: &[Pod]) -> Result<(), LabError> {
+        self.daemons.iter().try_for_each(|daemon| daemon.wait_knows(pods))
     }
 
     /// The daemon of a node.

@@ -1,7 +1,8 @@
 //! Programs: those of the system, and ours.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::LabError;
@@ -25,6 +26,16 @@ pub(crate) fn run(command: &mut Command, input: Option<&str>) -> Result<String, 
     let stderr = String::from_utf8_lossy(&output.stderr);
     let command = describe(command);
     Err(LabError::Program { command, status: output.status.to_string(), output: format!("{stderr}{stdout}") })
+}
+
+/// A command of ours that runs as a daemon: in a group of its own, so that Ctrl-C ends the test and not what it looks
+/// at, and without the caller's variables, which would win over its configuration.
+pub(crate) fn daemon_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().process_group(0);
+    let kept = ["PATH", "RUST_BACKTRACE", "RUST_LOG"];
+    command.envs(kept.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
 }
 
 /// The command as one would type it.

@@ -99,7 +99,10 @@ impl World {
             Kind::Ours { program, .. } => {
                 let patience = if scale { SCALE_PATIENCE } else { harness::PATIENCE };
                 let program = Some(program.clone());
-                Self::Ours(Mesh::on(lab, &MeshOptions { program, patience, ..MeshOptions::default() })?)
+                Self::Ours(Mesh::on(
+                    lab,
+                    &MeshOptions { program, patience, large: scale, ..MeshOptions::default() },
+                )?)
             }
             Kind::Peer { command } => {
                 let pods =
