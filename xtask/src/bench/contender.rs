@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use harness::{Cluster, Lab, LabError, Marker, Mesh, MeshOptions, Pod, PodSpec, Process, eventually};
+use harness::{
+    Cluster, Foreign, Lab, LabError, Marker, Mesh, MeshOptions, Pod, PodSpec, Process, eventually,
+};
 
-use crate::bench::peer::Peer;
+use crate::bench::peer;
 use crate::error::XtaskError;
 
 /// Who is measured.
@@ -30,7 +32,7 @@ pub(super) struct Contender {
 pub(super) enum World {
     Direct(Lab),
     Ours(Mesh),
-    Peer { peer: Peer, lab: Lab },
+    Peer { peer: Foreign, lab: Lab },
 }
 
 impl Kind {
@@ -107,7 +109,7 @@ impl World {
             Kind::Peer { command } => {
                 let pods =
                     [("CLIENT", lab.pod(CLIENT)), ("SERVER", lab.pod(SERVER)), ("LOCAL", lab.pod(LOCAL))];
-                Self::Peer { peer: Peer::start(command, &lab, &pods, scale)?, lab }
+                Self::Peer { peer: peer::start(command, &lab, &pods, scale)?, lab }
             }
         })
     }
