@@ -6,7 +6,7 @@
 //! - [`configs`]: TLS configurations, built once for an identity and epoch; [`tickets`]: their session tickets;
 //! - [`signer`]: who signs; [`ca_client`]: one over the network, [`wire`]: how it is asked, [`token`]: by whom;
 //! - [`identities`]: the certificates of a node's workloads, fetched and renewed;
-//! - [`authority`]: what a CA does with a [`request`].
+//! - [`authority`]: what a CA does with a [`request`]; [`serving`]: how it is recognised.
 
 mod authority;
 mod bundle;
@@ -23,6 +23,7 @@ mod pem;
 mod provider;
 mod request;
 mod server;
+mod serving;
 mod signer;
 mod tickets;
 mod token;
@@ -47,6 +48,7 @@ pub use peers::PeerIdentities;
 pub use pem::pem_of;
 pub use request::{LeafRequest, LeafRequestError};
 pub use server::ServerTls;
+pub use serving::{ServingError, ServingTls};
 pub use signer::{RootsError, SignError, SignedChain, Signer};
 pub use token::{
     AUDIENCE, CLOCK_SKEW, NodeClaims, NodeKey, NodeKeyError, NodeKeyPair, NodePublicKey, NodeToken,

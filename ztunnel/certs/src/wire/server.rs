@@ -1,7 +1,7 @@
 //! Answering as the certificate service.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +27,16 @@ pub trait CertificateService: Send + Sync + 'static {
     ) -> impl Future<Output = Result<CertificateResponse, Status>> + Send;
 }
 
-/// Serves one connection, past its TLS handshake, until the client closes it.
+/// Serves one connection, past its TLS handshake, until the client closes it. Once `ending` is done, no new calls are
+/// taken, and the connection ends with the last one.
 ///
 /// # Errors
 /// When the connection breaks.
-pub async fn serve<S, I>(service: Arc<S>, stream: I) -> Result<(), hyper::Error>
+pub async fn serve<S, I>(
+    service: Arc<S>,
+    stream: I,
+    ending: impl Future<Output = ()>,
+) -> Result<(), hyper::Error>
 where
     S: CertificateService,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -40,14 +45,19 @@ where
         let service = service.clone();
         async move { Ok::<_, Infallible>(route(service, request).await) }
     });
-    http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADERS)
         .keep_alive_interval(Some(PING_EVERY))
         .keep_alive_timeout(PING_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answer)
-        .await
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        served = connection.as_mut() => return served,
+        () = ending => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 async fn route<S: CertificateService>(service: Arc<S>, request: Request<Incoming>) -> Response<Body> {

@@ -2,6 +2,8 @@
 //!
 //! Only `ztunnel ca` and tests hold one; a node's daemon never does.
 
+mod assemble;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -47,6 +49,9 @@ pub enum AuthorityError {
     /// The authority's own chain ends before anything it signs could begin.
     #[error("authority's certificate has expired")]
     Expired,
+    /// The key is not PEM.
+    #[error("authority's key is not PEM")]
+    KeyPem(#[source] pem::Error),
     /// The signing certificate is for another key.
     #[error("authority's key does not belong to the first certificate of its chain")]
     KeyMismatch,
@@ -56,6 +61,12 @@ pub enum AuthorityError {
     /// A certificate of the chain is unusable.
     #[error("authority's chain is unusable")]
     Leaf(#[from] LeafError),
+    /// None of the certificates is a CA's for the key.
+    #[error("no CA certificate is for the authority's key")]
+    NoSigner,
+    /// The signing certificate leads to no trusted root now.
+    #[error("authority's certificate leads to none of the roots")]
+    Path(#[source] webpki::Error),
     /// The chain is not PEM.
     #[error("authority's chain is not PEM")]
     Pem(#[source] pem::Error),
@@ -74,14 +85,28 @@ impl Authority {
     /// When the cryptographic library is out of order.
     pub fn make_root(name: &str, lifetime: Duration, now: UnixTime) -> Result<RootFiles, AuthorityError> {
         let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
+        let key = Zeroizing::new(key.serialize_pem());
+        Ok(RootFiles { certificate: Self::root_for_key(&key, name, lifetime, now)?, key })
+    }
+
+    /// Makes the certificate, in PEM, of a root whose key (in PEM) is there.
+    ///
+    /// # Errors
+    /// When the key is malformed.
+    pub fn root_for_key(
+        key: &str,
+        name: &str,
+        lifetime: Duration,
+        now: UnixTime,
+    ) -> Result<String, AuthorityError> {
+        let key = read_key(key)?;
         let mut params = base_params(now, now.as_secs().saturating_add(lifetime.as_secs()))?;
         params.distinguished_name.push(DnType::OrganizationName, name);
         params.distinguished_name.push(DnType::CommonName, format!("root of {name}, {}", now.as_secs()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.use_authority_key_identifier_extension = false;
-        let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
-        Ok(RootFiles { certificate: certificate.pem(), key: Zeroizing::new(key.serialize_pem()) })
+        Ok(params.self_signed(&key).map_err(AuthorityError::Sign)?.pem())
     }
 
     /// Takes a chain, signing certificate first and root last, and the signing key: P-256, P-384 or RSA.
@@ -89,9 +114,13 @@ impl Authority {
     /// # Errors
     /// When they are malformed or don't belong together.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, AuthorityError> {
-        let key = KeyPair::from_pem(key).map_err(AuthorityError::Sign)?;
+        let key = read_key(key)?;
         let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(AuthorityError::Pem)?;
+        Self::new(chain, key)
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> Result<Self, AuthorityError> {
         let signer = chain.first().ok_or(LeafError::Absent)?;
         check_signer(signer, &key)?;
         let mut not_after = validity(signer)?.1;
@@ -206,6 +235,12 @@ impl std::fmt::Debug for RootFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RootFiles").field("certificate", &self.certificate).finish_non_exhaustive()
     }
+}
+
+/// Reads a key in any of the forms that OpenSSL writes.
+fn read_key(text: &str) -> Result<KeyPair, AuthorityError> {
+    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(AuthorityError::KeyPem)?;
+    KeyPair::try_from(&key).map_err(AuthorityError::Sign)
 }
 
 fn check_signer(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), AuthorityError> {
