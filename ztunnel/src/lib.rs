@@ -1,5 +1,6 @@
 //! The node proxy: captures the connections of enrolled pods and carries them in mutual-TLS tunnels.
 
+pub mod ca;
 pub mod config;
 pub mod decision;
 pub mod dns;

@@ -1,0 +1,51 @@
+//! What no single value can tell.
+
+use daemon::config::{ConfigError, ConfigErrors};
+use daemon::logs::Level;
+
+use super::CaServerConfig;
+
+/// Checks a configuration as a whole.
+pub(super) fn check(config: &CaServerConfig) -> Result<(), ConfigErrors> {
+    let found = missing(config).chain(amounts(config)).chain(texts(config));
+    let errors: Vec<_> = found.map(|(key, problem)| ConfigError::Conflict { key, problem }).collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors.into_iter().collect()) }
+}
+
+fn missing(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)> {
+    let needed = [
+        ("root.folder", &config.root.folder, "where the CA's key and certificates are"),
+        ("trust.nodes", &config.trust.nodes, "the public keys of the nodes"),
+        ("trust.manifests", &config.trust.manifests, "who runs on which node"),
+    ];
+    let absent = needed.into_iter().filter(|(_, path, _)| path.as_os_str().is_empty());
+    absent.map(|(key, _, what)| (key, format!("is missing: {what}")))
+}
+
+fn amounts(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)> {
+    let (leaf, limits) = (&config.leaf, &config.limits);
+    let durations =
+        [("leaf.ttl", leaf.ttl), ("leaf.maxTtl", leaf.max_ttl), ("root.lifetime", config.root.lifetime)];
+    let zero = durations.into_iter().filter(|(_, duration)| duration.is_zero());
+    let zero = zero.map(|(key, _)| (key, "must be more than zero".to_owned()));
+    let long =
+        (leaf.ttl > leaf.max_ttl).then(|| ("leaf.ttl", "must not be more than leaf.maxTtl".to_owned()));
+    let counts = [
+        ("limits.callsPerSecond", limits.calls_per_second),
+        ("limits.burst", limits.burst),
+        ("limits.connections", limits.connections),
+    ];
+    let none = counts.into_iter().filter(|(_, count)| *count == 0);
+    zero.chain(long).chain(none.map(|(key, _)| (key, "must be 1 or more".to_owned())))
+}
+
+fn texts(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)> {
+    let level = Level::check(&config.log.level).err().map(|error| ("log.level", error.to_string()));
+    let public = config.listen.admin.filter(|addr| !addr.ip().to_canonical().is_loopback());
+    let public = public.map(|addr| ("listen.admin", format!("{addr} is not a loopback address")));
+    let nameless = config.listen.names.is_empty();
+    let nameless = nameless.then(|| ("listen.names", "must not be empty: callers go by a name".to_owned()));
+    let own = config.trust.aliases.contains(&config.trust.domain);
+    let own = own.then(|| ("trust.aliases", "must not contain trust.domain".to_owned()));
+    level.into_iter().chain(public).chain(nameless).chain(own)
+}

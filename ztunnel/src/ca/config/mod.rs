@@ -1,0 +1,206 @@
+//! What a CA is told: one file, the environment, flags.
+
+mod check;
+mod options;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daemon::config::{ConfigErrors, File, Flags};
+use daemon::logs;
+use identity::TrustDomain;
+
+pub use options::OPTIONS;
+
+/// A checked configuration of `ztunnel ca`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaServerConfig {
+    /// Where the root is.
+    pub root: RootConfig,
+    /// Who may ask, for whom.
+    pub trust: TrustConfig,
+    /// The certificates that it signs.
+    pub leaf: LeafConfig,
+    /// Where it is asked.
+    pub listen: ListenConfig,
+    /// How much there may be of things that callers can make grow.
+    pub limits: LimitsConfig,
+    /// What is logged.
+    pub log: LogConfig,
+    /// How long calls may go on after SIGTERM.
+    pub drain: Duration,
+}
+
+/// Where the root is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootConfig {
+    /// Folder of key and certificates.
+    pub folder: PathBuf,
+    /// Life of a root that the CA makes.
+    pub lifetime: Duration,
+    /// File to which the trusted roots are written for the nodes.
+    pub publish: Option<PathBuf>,
+}
+
+/// Who may ask, for whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// Trust domain of the workloads.
+    pub domain: TrustDomain,
+    /// Other names of it.
+    pub aliases: Vec<TrustDomain>,
+    /// Folder of the nodes' public keys.
+    pub nodes: PathBuf,
+    /// File or folder of Kubernetes manifests: who runs where.
+    pub manifests: PathBuf,
+}
+
+/// The certificates that it signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeafConfig {
+    /// Life when nobody asks for another.
+    pub ttl: Duration,
+    /// Longest life.
+    pub max_ttl: Duration,
+}
+
+/// Where it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Address of the certificate service.
+    pub address: SocketAddr,
+    /// Names and addresses that its certificate has.
+    pub names: Vec<String>,
+    /// Unix socket of the admin server: everything, for the owner only.
+    pub admin_socket: Option<PathBuf>,
+    /// Loopback address of the admin server: what changes nothing.
+    pub admin: Option<SocketAddr>,
+    /// Address of the metrics.
+    pub metrics: Option<SocketAddr>,
+    /// Address of the readiness probe.
+    pub readiness: Option<SocketAddr>,
+}
+
+/// How much there may be of things that callers can make grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Calls a second of one node.
+    pub calls_per_second: usize,
+    /// Calls that a node may make at once.
+    pub burst: usize,
+    /// Connections.
+    pub connections: usize,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `info`, or by target: `audit=info,warn`.
+    pub level: String,
+    /// How lines are written.
+    pub format: logs::Format,
+}
+
+impl CaServerConfig {
+    /// What the file, the environment and the flags say, checked. `env` looks a variable up.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not just the first.
+    pub fn resolve(
+        file: Option<File<'_>>,
+        env: impl Fn(&str) -> Option<String>,
+        flags: &Flags,
+    ) -> Result<Self, ConfigErrors> {
+        let config = OPTIONS.resolve(Self::default(), file, env, flags)?;
+        check::check(&config)?;
+        Ok(config)
+    }
+}
+
+impl Default for CaServerConfig {
+    /// Every default; what has none is empty, and refused by [`CaServerConfig::resolve`].
+    fn default() -> Self {
+        Self {
+            root: RootConfig { folder: PathBuf::new(), lifetime: TEN_YEARS, publish: None },
+            trust: TrustConfig {
+                domain: "cluster.local".parse().expect("a valid trust domain"),
+                aliases: Vec::new(),
+                nodes: PathBuf::new(),
+                manifests: PathBuf::new(),
+            },
+            leaf: LeafConfig { ttl: DAY, max_ttl: DAY },
+            listen: ListenConfig {
+                address: ([0_u16; 8], 15012).into(),
+                names: ["istiod.istio-system.svc", "localhost", "127.0.0.1", "::1"].map(str::to_owned).into(),
+                admin_socket: None,
+                admin: Some(([127, 0, 0, 1], 15013).into()),
+                metrics: Some(([0_u16; 8], 15014).into()),
+                readiness: Some(([0_u16; 8], 15016).into()),
+            },
+            limits: LimitsConfig { calls_per_second: 50, burst: 500, connections: 1024 },
+            log: LogConfig { level: "info".to_owned(), format: logs::Format::Text },
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Istio's.
+const TEN_YEARS: Duration = Duration::from_hours(24 * 365 * 10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDED: &str = "root: {folder: /root}\ntrust: {nodes: /nodes, manifests: /manifests}\n";
+
+    #[test]
+    fn what_is_needed_is_enough() {
+        let config = resolve(NEEDED).unwrap();
+        assert_eq!(config.root.folder, PathBuf::from("/root"));
+        assert_eq!(config.listen.address.port(), 15012);
+    }
+
+    #[test]
+    fn all_that_is_missing_or_wrong_is_said_at_once() {
+        let errors = resolve("trust: {nodes: /nodes}\nleaf: {ttl: 2h, maxTtl: 1h}\n").unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            "root.folder: is missing: where the CA's key and certificates are\n\
+             trust.manifests: is missing: who runs on which node\n\
+             leaf.ttl: must not be more than leaf.maxTtl"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_a_suggestion() {
+        let errors = resolve(&format!("{NEEDED}leaf: {{tll: 1h}}\n")).unwrap_err();
+        assert!(errors.to_string().contains("did you mean \"leaf.ttl\"?"), "{errors}");
+    }
+
+    #[test]
+    fn lists_of_trust_domains_are_read() {
+        let config = resolve(
+            "root: {folder: /r}\ntrust: {nodes: /n, manifests: /m, aliases: [old.example, older.example]}\n",
+        )
+        .unwrap();
+        let aliases: Vec<_> = config.trust.aliases.iter().map(ToString::to_string).collect();
+        assert_eq!(aliases, ["old.example", "older.example"]);
+    }
+
+    #[test]
+    fn the_documented_defaults_read_back_to_the_defaults() {
+        let text = OPTIONS.document(&CaServerConfig::default());
+        let path = PathBuf::from("ca.yaml");
+        let file = File { path: &path, text: &text };
+        let read = OPTIONS.resolve(CaServerConfig::default(), Some(file), |_| None, &Flags::default());
+        assert_eq!(read.unwrap(), CaServerConfig::default());
+    }
+
+    fn resolve(text: &str) -> Result<CaServerConfig, ConfigErrors> {
+        let path = PathBuf::from("ca.yaml");
+        CaServerConfig::resolve(Some(File { path: &path, text }), |_| None, &Flags::default())
+    }
+}

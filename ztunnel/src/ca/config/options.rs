@@ -1,0 +1,219 @@
+//! Every option: its place in the file, variable, meaning and default.
+
+use daemon::config::{Opt, Options, Value, ValueError, from_str, set};
+use identity::TrustDomain;
+
+use super::CaServerConfig;
+
+/// All options of `ztunnel ca`.
+pub const OPTIONS: Options<CaServerConfig> = Options::new(&[DRAIN, ROOT, TRUST, LEAF, LISTEN, LIMITS, LOG]);
+
+const DRAIN: &[Opt<CaServerConfig>] = &[Opt {
+    key: "drain",
+    env: "ZTUNNEL_CA_DRAIN",
+    value: "DURATION",
+    help: "How long calls may go on after SIGTERM.",
+    set: |config, text| set(&mut config.drain, text),
+    show: |config| config.drain.show(),
+}];
+
+const ROOT: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "root.folder",
+        env: "ZTUNNEL_CA_ROOT",
+        value: "PATH",
+        help: "Folder of the CA's key and certificates: root-key.pem and root-cert.pem, which are \
+               made if there are none, or an operator's ca-key.pem, ca-cert.pem, cert-chain.pem and \
+               root-cert.pem. All roots in root-cert.pem are trusted, so that one can follow another. \
+               Read again when it changes. Needed.",
+        set: |config, text| set(&mut config.root.folder, text),
+        show: |config| config.root.folder.show(),
+    },
+    Opt {
+        key: "root.lifetime",
+        env: "CITADEL_SELF_SIGNED_CA_CERT_TTL",
+        value: "DURATION",
+        help: "Life of a root that the CA makes.",
+        set: |config, text| set(&mut config.root.lifetime, text),
+        show: |config| config.root.lifetime.show(),
+    },
+    Opt {
+        key: "root.publish",
+        env: "ZTUNNEL_CA_PUBLISH",
+        value: "PATH",
+        help: "File to which the trusted roots are written for the nodes, which have no business in \
+               the folder of the key. Or off.",
+        set: |config, text| set(&mut config.root.publish, text),
+        show: |config| config.root.publish.show(),
+    },
+];
+
+const TRUST: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "trust.domain",
+        env: "TRUST_DOMAIN",
+        value: "NAME",
+        help: "Trust domain of the workloads' SPIFFE identities.",
+        set: |config, text| from_str(&mut config.trust.domain, text, "a trust domain"),
+        show: |config| config.trust.domain.to_string(),
+    },
+    Opt {
+        key: "trust.aliases",
+        env: "TRUST_DOMAIN_ALIASES",
+        value: "NAME,...",
+        help: "Other names of the trust domain, for a mesh that changes its name: identities there \
+               are those of the same workloads, and are signed as they are asked for. Peers accept \
+               them only where they have roots for that name.",
+        set: |config, text| {
+            config.trust.aliases = domains(text)?;
+            Ok(())
+        },
+        show: |config| config.trust.aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    },
+    Opt {
+        key: "trust.nodes",
+        env: "ZTUNNEL_CA_NODES",
+        value: "PATH",
+        help: "Folder of the nodes' public keys, NODE.pem each, as ztunnel ca node-key writes them. \
+               A node that is not in it gets nothing. Needed.",
+        set: |config, text| set(&mut config.trust.nodes, text),
+        show: |config| config.trust.nodes.show(),
+    },
+    Opt {
+        key: "trust.manifests",
+        env: "ZTUNNEL_MANIFESTS",
+        value: "PATH",
+        help: "File or folder of the Kubernetes manifests that say which pods run on which node: the \
+               same that the nodes' daemons read. A node gets certificates for pods on it only. \
+               Needed.",
+        set: |config, text| set(&mut config.trust.manifests, text),
+        show: |config| config.trust.manifests.show(),
+    },
+];
+
+const LEAF: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "leaf.ttl",
+        env: "DEFAULT_WORKLOAD_CERT_TTL",
+        value: "DURATION",
+        help: "Life of a certificate when the caller asks for none.",
+        set: |config, text| set(&mut config.leaf.ttl, text),
+        show: |config| config.leaf.ttl.show(),
+    },
+    Opt {
+        key: "leaf.maxTtl",
+        env: "MAX_WORKLOAD_CERT_TTL",
+        value: "DURATION",
+        help: "Longest life of a certificate; who asks for more gets this. A stolen key is good for \
+               that long.",
+        set: |config, text| set(&mut config.leaf.max_ttl, text),
+        show: |config| config.leaf.max_ttl.show(),
+    },
+];
+
+const LISTEN: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "listen.address",
+        env: "ZTUNNEL_CA_ADDRESS",
+        value: "ADDRESS",
+        help: "Address of the certificate service.",
+        set: |config, text| set(&mut config.listen.address, text),
+        show: |config| config.listen.address.show(),
+    },
+    Opt {
+        key: "listen.names",
+        env: "ZTUNNEL_CA_NAMES",
+        value: "NAME,...",
+        help: "DNS names and addresses under which callers know the CA: its server's certificate has \
+               them.",
+        set: |config, text| set(&mut config.listen.names, text),
+        show: |config| config.listen.names.show(),
+    },
+    Opt {
+        key: "listen.adminSocket",
+        env: "ZTUNNEL_CA_ADMIN_SOCKET",
+        value: "PATH",
+        help: "Unix socket of the admin server, for its owner only: state, metrics, log level, end. \
+               Or off.",
+        set: |config, text| set(&mut config.listen.admin_socket, text),
+        show: |config| config.listen.admin_socket.show(),
+    },
+    Opt {
+        key: "listen.admin",
+        env: "ZTUNNEL_CA_ADMIN_ADDRESS",
+        value: "ADDRESS",
+        help: "Loopback address of the admin server, for what changes nothing. Or off.",
+        set: |config, text| set(&mut config.listen.admin, text),
+        show: |config| config.listen.admin.show(),
+    },
+    Opt {
+        key: "listen.metrics",
+        env: "ZTUNNEL_CA_METRICS_ADDRESS",
+        value: "ADDRESS",
+        help: "Address at which Prometheus reads /metrics. Or off.",
+        set: |config, text| set(&mut config.listen.metrics, text),
+        show: |config| config.listen.metrics.show(),
+    },
+    Opt {
+        key: "listen.readiness",
+        env: "ZTUNNEL_CA_READINESS_ADDRESS",
+        value: "ADDRESS",
+        help: "Address of /healthz/ready and /healthz/live. Or off.",
+        set: |config, text| set(&mut config.listen.readiness, text),
+        show: |config| config.listen.readiness.show(),
+    },
+];
+
+const LIMITS: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "limits.callsPerSecond",
+        env: "ZTUNNEL_CA_CALLS_PER_SECOND",
+        value: "COUNT",
+        help: "Calls a second of one node, in the long run.",
+        set: |config, text| set(&mut config.limits.calls_per_second, text),
+        show: |config| config.limits.calls_per_second.show(),
+    },
+    Opt {
+        key: "limits.burst",
+        env: "ZTUNNEL_CA_BURST",
+        value: "COUNT",
+        help: "Calls that a node may make at once: one that restarts asks for all of its identities.",
+        set: |config, text| set(&mut config.limits.burst, text),
+        show: |config| config.limits.burst.show(),
+    },
+    Opt {
+        key: "limits.connections",
+        env: "ZTUNNEL_CA_CONNECTIONS",
+        value: "COUNT",
+        help: "Connections at a time; each node has one.",
+        set: |config, text| set(&mut config.limits.connections, text),
+        show: |config| config.limits.connections.show(),
+    },
+];
+
+const LOG: &[Opt<CaServerConfig>] = &[
+    Opt {
+        key: "log.level",
+        env: "RUST_LOG",
+        value: "LEVEL",
+        help: "What is logged: off, error, warn, info, debug or trace; or by target, like \
+               audit=info,warn. Each signature is a line of target audit and level info, each \
+               refusal one of level warn.",
+        set: |config, text| set(&mut config.log.level, text),
+        show: |config| config.log.level.show(),
+    },
+    Opt {
+        key: "log.format",
+        env: "LOG_FORMAT",
+        value: "FORMAT",
+        help: "How lines are written: text or json.",
+        set: |config, text| set(&mut config.log.format, text),
+        show: |config| config.log.format.show(),
+    },
+];
+
+fn domains(text: &str) -> Result<Vec<TrustDomain>, ValueError> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let wrong = |error| ValueError { want: format!("trust domains ({error})") };
+    parts.map(|part| part.parse().map_err(wrong)).collect()
+}

@@ -1,0 +1,110 @@
+//! Why a request is refused, and how that is said.
+
+use certs::{AuthorityError, LeafRequestError, NodeTokenError, describe};
+use identity::SpiffeId;
+use tonic::{Code, Status};
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The CA itself is at fault.
+    #[error("certificate was not signed")]
+    Authority(#[from] AuthorityError),
+    /// The certificate request and the call name different identities.
+    #[error("certificate request is for {got}, the call for {want:?}")]
+    IdentityMismatch {
+        /// Whom the certificate request names.
+        got: SpiffeId,
+        /// Whom the call names.
+        want: String,
+    },
+    /// It doesn't say on whose behalf it is made.
+    #[error("no identity is named on whose behalf the request is made: a node has none of its own")]
+    NoIdentity,
+    /// There is no token.
+    #[error("no bearer token")]
+    NoToken,
+    /// The identity's workloads run elsewhere.
+    #[error("{identity} does not run on node {node:?}")]
+    OtherNode {
+        /// Whom is asked for.
+        identity: SpiffeId,
+        /// Who asks.
+        node: String,
+    },
+    /// The caller asks too often.
+    #[error("node {node:?} asks too often")]
+    RateLimit {
+        /// Who asks.
+        node: String,
+    },
+    /// The token was used before.
+    #[error("token was used before")]
+    Replay,
+    /// The certificate request is not one.
+    #[error("certificate request is refused")]
+    Request(#[from] LeafRequestError),
+    /// The token proves nothing.
+    #[error("token is refused")]
+    Token(#[from] NodeTokenError),
+    /// The identity is of a trust domain that we don't sign for.
+    #[error("{identity} is not of a trust domain that this ca signs for")]
+    TrustDomain {
+        /// Whom is asked for.
+        identity: SpiffeId,
+    },
+    /// No workload has the identity, as far as is known yet.
+    #[error("no workload of {identity} is known yet")]
+    UnknownIdentity {
+        /// Whom is asked for.
+        identity: SpiffeId,
+    },
+    /// No node of that name has a key here.
+    #[error("node {node:?} is not registered")]
+    UnknownNode {
+        /// Who asks.
+        node: String,
+    },
+}
+
+impl Refusal {
+    /// Its name as a label.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Authority(_) => "authority",
+            Self::IdentityMismatch { .. } => "identity_mismatch",
+            Self::NoIdentity => "no_identity",
+            Self::NoToken => "no_token",
+            Self::OtherNode { .. } => "other_node",
+            Self::RateLimit { .. } => "rate_limit",
+            Self::Replay => "replay",
+            Self::Request(_) => "request",
+            Self::Token(_) => "token",
+            Self::TrustDomain { .. } => "trust_domain",
+            Self::UnknownIdentity { .. } => "unknown_identity",
+            Self::UnknownNode { .. } => "unknown_node",
+        }
+    }
+
+    /// Its name in gRPC.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::Authority(_) => Code::Internal,
+            Self::IdentityMismatch { .. } | Self::Request(_) => Code::InvalidArgument,
+            Self::NoToken | Self::Replay | Self::Token(_) | Self::UnknownNode { .. } => Code::Unauthenticated,
+            Self::NoIdentity | Self::OtherNode { .. } | Self::TrustDomain { .. } => Code::PermissionDenied,
+            Self::RateLimit { .. } => Code::ResourceExhausted,
+            Self::UnknownIdentity { .. } => Code::Unavailable,
+        }
+    }
+}
+
+impl From<&Refusal> for Status {
+    fn from(refusal: &Refusal) -> Self {
+        match refusal {
+            // Details of a fault of ours are for the log.
+            Refusal::Authority(_) => Self::internal(refusal.to_string()),
+            _ => Self::new(refusal.code(), describe(refusal)),
+        }
+    }
+}
