@@ -66,6 +66,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
         })
     }
 
+    /// YAML 1.1, which kubectl reads, has more words for booleans.
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.tree.text() {
+            Some("yes" | "Yes" | "YES" | "on" | "On" | "ON") => visitor.visit_bool(true),
+            Some("no" | "No" | "NO" | "off" | "Off" | "OFF") => visitor.visit_bool(false),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.tree.value {
             Value::Null => visitor.visit_none(),
@@ -142,7 +151,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
         tuple_struct ignored_any
     }
 }

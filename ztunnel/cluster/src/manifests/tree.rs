@@ -181,6 +181,8 @@ impl<'de> Visitor<'de> for RawVisitor {
 /// for they are what makes a small file large.
 fn options() -> Options {
     serde_saphyr::options! {
+        // A `y` among texts is one; where a boolean is wanted, the decoder takes the old words.
+        strict_booleans: true,
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_events: 100_000_000,

@@ -107,6 +107,17 @@ fn nulls_and_unknown_fields_are_as_if_not_there() {
 }
 
 #[test]
+fn words_of_yaml_1_1_are_booleans_only_where_one_is_wanted() {
+    let text = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  labels: {country: no, axis: y}\n\
+                spec: {hostNetwork: yes}\n";
+    let (objects, problems) = read(text);
+    assert_eq!(problems, [""; 0]);
+    let pod = &objects.pods[0];
+    assert!(pod.spec.host_network);
+    assert_eq!((pod.metadata.label("country"), pod.metadata.label("axis")), (Some("no"), Some("y")));
+}
+
+#[test]
 fn objects_that_mean_something_to_istio_only_are_listed() {
     let text = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: routes, namespace: shop}\n\
                 ---\napiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: jwt}\n\

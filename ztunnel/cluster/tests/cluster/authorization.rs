@@ -1,0 +1,198 @@
+//! AuthorizationPolicies: what of them is decided at the node.
+
+use std::net::SocketAddr;
+
+use authz::{Action, Attributes, PolicyName, Scope};
+use identity::SpiffeId;
+
+use crate::mesh_of::{Mesh, mesh_of, object, pod};
+
+fn policy(name: &str, spec: &str) -> String {
+    object("security.istio.io/v1", "AuthorizationPolicy", name, spec)
+}
+
+/// Whether the pod shop/cart lets `peer` (`namespace/account`, or nobody) in from 10.9.0.1 to a port.
+fn admits(mesh: &Mesh, peer: &str, port: u16) -> bool {
+    let identity: Option<SpiffeId> = peer.split_once('/').map(|(namespace, account)| {
+        format!("spiffe://cluster.local/ns/{namespace}/sa/{account}").parse().unwrap()
+    });
+    let attributes = Attributes {
+        source: identity.as_ref(),
+        source_ip: "10.9.0.1".parse().unwrap(),
+        destination: SocketAddr::new("10.0.0.1".parse().unwrap(), port),
+    };
+    mesh.snapshot.policies_for(mesh.pod("shop/cart")).evaluate(&attributes).is_ok()
+}
+
+fn with(policies: &str) -> Mesh {
+    mesh_of(&(pod("shop/cart", "10.0.0.1", "app: cart", "") + policies))
+}
+
+#[test]
+fn scope_is_told_by_namespace_and_selector() {
+    for (name, spec, scope, listed) in [
+        ("shop/p", "{rules: [{}]}", Scope::Namespace, &[][..]),
+        ("istio-system/p", "{rules: [{}]}", Scope::Global, &[]),
+        ("shop/p", "{selector: {matchLabels: {app: cart}}}", Scope::WorkloadSelector, &["shop/p"]),
+        (
+            "istio-system/p",
+            "{selector: {matchLabels: {app: cart}}}",
+            Scope::WorkloadSelector,
+            &["istio-system/p"],
+        ),
+        ("other/p", "{selector: {matchLabels: {app: cart}}}", Scope::WorkloadSelector, &[]),
+        ("shop/p", "{selector: {matchLabels: {app: web}}}", Scope::WorkloadSelector, &[]),
+        ("shop/p", "{selector: {}}", Scope::Namespace, &[]),
+    ] {
+        let mesh = with(&policy(name, spec));
+        let (namespace, own) = name.split_once('/').unwrap();
+        let known = mesh.snapshot.policies().policy(&PolicyName::new(namespace, own)).unwrap();
+        assert_eq!(known.scope, scope, "{name} {spec}");
+        let policies: Vec<_> = mesh.pod("shop/cart").profile.policies.iter().map(|it| &**it).collect();
+        assert_eq!(policies, listed, "{name} {spec}");
+    }
+}
+
+#[test]
+fn connections_are_decided_as_the_rules_say() {
+    const FRIEND: &str = "shop/friend";
+    for (rule, peer, port, matches) in [
+        ("{}", "", 80, true),
+        ("{from: [{source: {principals: [cluster.local/ns/shop/sa/friend]}}]}", FRIEND, 80, true),
+        (
+            "{from: [{source: {principals: [\"spiffe://cluster.local/ns/shop/sa/friend\"]}}]}",
+            FRIEND,
+            80,
+            true,
+        ),
+        ("{from: [{source: {principals: [\"*/sa/friend\"]}}]}", FRIEND, 80, true),
+        ("{from: [{source: {principals: [\"*\"]}}]}", "", 80, false),
+        ("{from: [{source: {notPrincipals: [\"*\"]}}]}", "", 80, true),
+        ("{from: [{source: {namespaces: [shop]}}]}", FRIEND, 80, true),
+        ("{from: [{source: {namespaces: [other]}}]}", FRIEND, 80, false),
+        ("{from: [{source: {notNamespaces: [shop]}}]}", FRIEND, 80, false),
+        ("{from: [{source: {serviceAccounts: [friend]}}]}", FRIEND, 80, true),
+        ("{from: [{source: {serviceAccounts: [other/friend]}}]}", FRIEND, 80, false),
+        ("{from: [{source: {notServiceAccounts: [shop/friend]}}]}", FRIEND, 80, false),
+        ("{from: [{source: {ipBlocks: [10.9.0.0/16]}}]}", "", 80, true),
+        ("{from: [{source: {ipBlocks: [10.9.0.1]}}]}", "", 80, true),
+        ("{from: [{source: {notIpBlocks: [10.9.0.1]}}]}", "", 80, false),
+        ("{to: [{operation: {ports: [\"80\"]}}]}", "", 80, true),
+        ("{to: [{operation: {ports: [\"80\"]}}]}", "", 81, false),
+        ("{to: [{operation: {notPorts: [\"80\"]}}]}", "", 80, false),
+        ("{to: [{operation: {ports: [\"80\"]}}, {operation: {ports: [\"81\"]}}]}", "", 81, true),
+        ("{from: [{source: {namespaces: [shop]}}], to: [{operation: {ports: [\"80\"]}}]}", FRIEND, 81, false),
+        ("{when: [{key: source.namespace, values: [shop]}]}", FRIEND, 80, true),
+        ("{when: [{key: source.principal, notValues: [\"*/friend\"]}]}", FRIEND, 80, false),
+        (
+            "{when: [{key: source.ip, values: [10.9.0.1]}, {key: destination.port, values: [\"80\"]}]}",
+            "",
+            80,
+            true,
+        ),
+        (
+            "{when: [{key: source.ip, values: [10.9.0.1]}, {key: destination.port, values: [\"80\"]}]}",
+            "",
+            81,
+            false,
+        ),
+        ("{when: [{key: destination.ip, notValues: [10.0.0.1]}]}", "", 80, false),
+    ] {
+        let allow = with(&policy("shop/p", &format!("{{rules: [{rule}]}}")));
+        assert_eq!(admits(&allow, peer, port), matches, "ALLOW {rule}");
+        let deny = with(&policy("shop/p", &format!("{{action: DENY, rules: [{rule}]}}")));
+        assert_eq!(admits(&deny, peer, port), !matches, "DENY {rule}");
+        assert_eq!((allow.notes(), deny.notes()), (vec![], vec![]), "{rule}");
+    }
+}
+
+#[test]
+fn an_allow_policy_without_rules_allows_nothing() {
+    assert!(!admits(&with(&policy("shop/p", "{}")), "shop/friend", 80));
+    assert!(admits(&with(&policy("shop/p", "{action: DENY}")), "shop/friend", 80));
+}
+
+#[test]
+fn an_allow_rule_that_asks_for_more_than_a_connection_has_never_matches() {
+    for (rule, fields) in [
+        ("{to: [{operation: {methods: [GET], ports: [\"80\"]}}]}", "methods"),
+        ("{to: [{operation: {hosts: [a], notPaths: [/x]}}]}", "hosts, notPaths"),
+        (
+            "{from: [{source: {requestPrincipals: [\"*\"]}}, {source: {namespaces: [shop]}}]}",
+            "requestPrincipals",
+        ),
+        ("{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}]}", "remoteIpBlocks"),
+        ("{when: [{key: \"request.headers[x]\", values: [y]}]}", "request.headers[x]"),
+        ("{from: [{source: {principal: [typo]}}]}", "principal"),
+        ("{form: [{source: {namespaces: [x]}}]}", "form"),
+        ("{to: [{operation: {ports: [http]}}]}", "ports"),
+        ("{from: [{source: {ipBlocks: [10.0.0.0/40]}}]}", "ipBlocks"),
+    ] {
+        let mesh = with(&policy("shop/p", &format!("{{rules: [{rule}]}}")));
+        assert!(!admits(&mesh, "shop/friend", 80), "{rule}");
+        let note = format!("AuthorizationPolicy shop/p: rule 0 never matches here: it asks for {fields}");
+        assert_eq!(mesh.notes(), [note], "{rule}");
+    }
+}
+
+#[test]
+fn a_deny_rule_keeps_what_a_connection_has() {
+    const METHODS: &str = "{operation: {methods: [DELETE]}}";
+    const PORT: &str = "{operation: {ports: [\"80\"]}}";
+    const OTHERS: &str = "from: [{source: {notNamespaces: [shop]}}]";
+    for (rule, denies_80, denies_81, note) in [
+        (
+            "{to: [{operation: {methods: [DELETE], ports: [\"80\"]}}]}".to_owned(),
+            true,
+            false,
+            "without methods",
+        ),
+        (format!("{{{OTHERS}, to: [{METHODS}]}}"), true, true, "without methods"),
+        (format!("{{{OTHERS}, to: [{METHODS}, {PORT}]}}"), true, true, "without methods"),
+        (format!("{{to: [{METHODS}, {PORT}]}}"), true, false, "without methods"),
+        (format!("{{to: [{METHODS}]}}"), false, false, "nothing but methods"),
+        (
+            format!("{{when: [{{key: \"request.auth.claims[a]\", values: [b]}}], to: [{PORT}]}}"),
+            true,
+            false,
+            "without request",
+        ),
+        ("{unknown: 1}".to_owned(), false, false, "nothing but unknown"),
+        ("{to: [{operation: {ports: [\"80\", x]}}]}".to_owned(), true, false, "without ports"),
+        (format!("{{to: [{{operation: {{ports: [x]}}}}], {OTHERS}}}"), true, true, "without ports"),
+    ] {
+        let mesh = with(&policy("shop/p", &format!("{{action: DENY, rules: [{rule}]}}")));
+        let denies = |port| !admits(&mesh, "other/stranger", port);
+        assert_eq!((denies(80), denies(81)), (denies_80, denies_81), "{rule}");
+        assert!(mesh.notes()[0].contains(note), "{rule}: {:?}", mesh.notes());
+    }
+}
+
+#[test]
+fn what_the_node_cannot_enforce_is_said() {
+    for (spec, note) in [
+        (
+            "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
+            "not enforced: action CUSTOM is not supported",
+        ),
+        ("{action: Deny}", "not enforced: action of another name is not supported"),
+        ("{targetRefs: [{kind: Service, name: cart}]}", "not enforced at the node: it targets a waypoint"),
+        ("{targetRef: {kind: Gateway, name: w}}", "not enforced at the node: it targets a waypoint"),
+    ] {
+        let mesh = with(&policy("shop/p", spec));
+        assert_eq!(mesh.notes(), [format!("AuthorizationPolicy shop/p: {note}")], "{spec}");
+        assert!(mesh.snapshot.policies().policy(&PolicyName::new("shop", "p")).is_none(), "{spec}");
+    }
+}
+
+#[test]
+fn audit_and_dry_run_policies_only_report() {
+    let audit = with(&policy("shop/p", "{action: AUDIT, rules: [{}]}"));
+    let known = audit.snapshot.policies().policy(&PolicyName::new("shop", "p")).unwrap().clone();
+    assert_eq!((known.action, known.dry_run), (Action::Audit, false));
+    assert!(admits(&audit, "", 80));
+
+    let dry = policy("shop/p", "{action: DENY, rules: [{}]}")
+        .replace("name: p", "name: p, annotations: {istio.io/dry-run: \"true\"}");
+    assert!(admits(&with(&dry), "", 80));
+}
