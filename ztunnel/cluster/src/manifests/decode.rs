@@ -13,7 +13,7 @@ use super::tree::{Key, Tree, Value};
 /// What is wrong in a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// Line of the file; 0 while it is not known.
+    /// Line of the file; 0 where the tree does not know its lines.
     pub(crate) line: u64,
     /// The field, as in `spec.containers[0].ports`; empty for the document as a whole.
     pub(crate) field: String,
@@ -23,7 +23,8 @@ pub(crate) struct Fault {
 
 /// Reads an object.
 pub(crate) fn decode<T: DeserializeOwned>(tree: &Tree) -> Result<T, Fault> {
-    T::deserialize(Node { tree, path: Path::Root })
+    let node = Node { tree, path: Path::Root };
+    node.place(T::deserialize(node))
 }
 
 /// Where in the document: made while going down, written out only when something is wrong.
@@ -44,7 +45,7 @@ struct Node<'a> {
 impl Node<'_> {
     fn place<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| match fault.line {
-            0 => Fault { line: self.tree.line, field: self.path.to_string(), ..fault },
+            NOWHERE => Fault { line: self.tree.line, field: self.path.to_string(), ..fault },
             _ => fault,
         })
     }
@@ -222,7 +223,7 @@ impl<'de> MapAccess<'de> for Pairs<'_> {
 
 impl Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { line: 0, field: String::new(), message: message.to_string() }
+        Self { line: NOWHERE, field: String::new(), message: message.to_string() }
     }
 }
 
@@ -247,3 +248,6 @@ impl fmt::Display for Path<'_> {
         }
     }
 }
+
+/// The line of a fault that has no place yet.
+const NOWHERE: u64 = u64::MAX;

@@ -8,6 +8,20 @@ pub(super) struct Document<'a> {
     pub(super) text: &'a str,
 }
 
+impl Document<'_> {
+    /// Lines before the first that says something.
+    pub(super) fn blank_lines(&self) -> u64 {
+        let blank = self.text.lines().take_while(|line| says_nothing(line)).count();
+        u64::try_from(blank).unwrap_or_default()
+    }
+}
+
+/// A blank line, a comment, a directive, or a marker with nothing after it.
+pub(super) fn says_nothing(line: &str) -> bool {
+    let content = line.strip_prefix("---").unwrap_or(line).trim_start();
+    content.is_empty() || content.starts_with('#') || line.starts_with('%')
+}
+
 /// The documents of a YAML file. They are told apart before they are parsed, so that a broken one leaves the others
 /// alone; a line that starts with `---` or `...` ends a document wherever it stands (YAML 1.2 §9.1.2).
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {

@@ -1,14 +1,24 @@
 //! One file of manifests: what was read of it, and what stays in force while it is broken.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::path::Path;
 
+use foldhash::quality::RandomState;
+
 use super::decode::Fault;
 use super::document::{Document, split};
-use super::tree::Tree;
+use super::tree::{Lines, Tree};
 use super::{Problem, kinds};
-use crate::objects::{Object, ObjectRef};
+use crate::objects::{Object, ObjectRef, Shared};
+
+/// What reading one file may use of reading others.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The same for all reads of a file: digests are compared.
+    hasher: RandomState,
+    pub(super) shared: Shared,
+}
 
 /// What is known of a file.
 #[derive(Debug, Default)]
@@ -39,17 +49,19 @@ pub(super) struct Named {
 impl File {
     /// Reads a file that was read as `self` before. An object whose document is broken stays as it was. While it cannot
     /// be told which object a broken document is, all objects stay that no other document names.
-    pub(super) fn reread(&self, path: &Path, text: &str, hasher: &impl BuildHasher) -> Self {
+    pub(super) fn reread(&self, path: &Path, text: &str, memory: &mut Memory) -> Self {
+        let known = self.chunks.iter().filter_map(|chunk| Some((chunk.digest?, chunk))).collect();
+        let next = Self::default();
         let mut reading =
-            Reading { before: self, path, next: Self::default(), kept: Vec::new(), keep_all: false };
+            Reading { before: self, known, path, next, memory, kept: Vec::new(), keep_all: false };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if path.extension().is_some_and(|extension| extension == "json") {
             // JSON is YAML but for tabs, which it has between tokens only.
             let text = text.replace('\t', " ");
-            reading.document(Document { line: 1, text: &text }, hasher);
+            reading.document(Document { line: 1, text: &text });
         } else {
             for document in split(text) {
-                reading.document(document, hasher);
+                reading.document(document);
             }
         }
         reading.finish()
@@ -70,8 +82,26 @@ impl File {
     }
 }
 
+/// The objects of a document. Where something is wrong, it is read again for the lines.
+fn objects(document: Document<'_>) -> Result<Vec<kinds::Read>, Fault> {
+    let read = |lines| {
+        let mut read = Vec::new();
+        if let Some(tree) = Tree::parse(document.text, lines)? {
+            kinds::read(&tree, &mut read);
+        }
+        Ok(read)
+    };
+    match read(Lines::Unknown) {
+        Ok(sound) if sound.iter().all(|read| read.object.is_ok()) => Ok(sound),
+        Ok(_) | Err(_) => read(Lines::From(document.line)),
+    }
+}
+
 struct Reading<'a> {
     before: &'a File,
+    /// Its documents by their digest.
+    known: HashMap<u64, &'a Chunk>,
+    memory: &'a mut Memory,
     path: &'a Path,
     next: File,
     /// Broken objects that are known by name.
@@ -80,24 +110,22 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn document(&mut self, document: Document<'_>, hasher: &impl BuildHasher) {
-        let digest = hasher.hash_one(document.text);
-        if let Some(same) = self.before.chunks.iter().find(|chunk| chunk.digest == Some(digest)) {
-            self.next.chunks.push(Chunk { line: document.line, ..same.clone() });
+    fn document(&mut self, document: Document<'_>) {
+        let digest = self.memory.hasher.hash_one(document.text);
+        if let Some(same) = self.known.get(&digest) {
+            self.next.chunks.push(Chunk { line: document.line, ..Chunk::clone(same) });
             return;
         }
-        let tree = match Tree::parse(document.text, document.line) {
-            Ok(None) => return,
-            Ok(Some(tree)) => tree,
+        let read = match objects(document) {
+            Ok(read) => read,
             Err(fault) => return self.broken(None, fault),
         };
-        let mut read = Vec::new();
-        kinds::read(&tree, &mut read);
         let mut chunk = Chunk { digest: Some(digest), line: document.line, objects: Vec::new() };
         for it in read {
             match (it.object, it.reference) {
-                (Ok(object), Some(reference)) => {
-                    let below = it.line.saturating_sub(document.line);
+                (Ok(mut object), Some(mut reference)) => {
+                    self.memory.shared.object(&mut reference, &mut object);
+                    let below = it.line.checked_sub(document.line).unwrap_or_else(|| document.blank_lines());
                     chunk.objects.push(Named { reference, object, below });
                 }
                 (Ok(_), None) => {}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use foldhash::quality::RandomState;
 
 use super::Problem;
-use super::file::{File, Named};
+use super::file::{File, Memory, Named};
 use super::watch::Stale;
 use crate::objects::{Object, ObjectRef, Objects};
 
@@ -20,7 +20,7 @@ pub(super) struct Folder {
     files: BTreeMap<PathBuf, Known>,
     /// Roots and folders that could not be listed.
     problems: Vec<Problem>,
-    hasher: RandomState,
+    memory: Memory,
 }
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ struct Found {
 
 impl Folder {
     pub(super) fn new(roots: Vec<PathBuf>) -> Self {
-        Self { roots, files: BTreeMap::new(), problems: Vec::new(), hasher: RandomState::default() }
+        Self { roots, files: BTreeMap::new(), problems: Vec::new(), memory: Memory::default() }
     }
 
     /// Looks at everything, and reads what changed or is stale. Whether anything is different now.
@@ -65,6 +65,7 @@ impl Folder {
         for path in found.files {
             changed |= self.look_at(path, stale);
         }
+        self.memory.shared.sweep();
         changed
     }
 
@@ -90,7 +91,7 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return false,
             Err(error) => before.unreadable(&path, &error),
             Ok(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => before.reread(&path, text, &self.hasher),
+                Ok(text) => before.reread(&path, text, &mut self.memory),
                 Err(_) => before.unreadable(&path, &io::Error::new(io::ErrorKind::InvalidData, "not UTF-8")),
             },
         };

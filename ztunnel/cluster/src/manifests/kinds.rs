@@ -23,6 +23,20 @@ enum Extent {
     Namespace,
 }
 
+/// What kind of object a document says it is.
+#[derive(Clone, Copy)]
+struct Kind<'a> {
+    group: &'a str,
+    name: &'a str,
+}
+
+/// Reads one object as a type.
+#[derive(Clone, Copy)]
+struct Typed<'a> {
+    document: &'a Tree,
+    kind: Kind<'a>,
+}
+
 /// Reads a document: one object, or several in a list.
 pub(super) fn read(document: &Tree, into: &mut Vec<Read>) {
     let (Some(version), Some(kind)) = (text(document, "apiVersion"), text(document, "kind")) else {
@@ -46,87 +60,88 @@ pub(super) fn read(document: &Tree, into: &mut Vec<Read>) {
 }
 
 fn one(document: &Tree, version: &str, kind: &str) -> Read {
-    let group = version.split_once('/').map_or("", |(group, _)| group);
+    let kind = Kind { group: version.split_once('/').map_or("", |(group, _)| group), name: kind };
     let line = document.line;
-    let metadata = match metadata(document, group, kind) {
-        Ok(metadata) => metadata,
-        Err(fault) => return Read { line, reference: None, object: Err(fault) },
-    };
-    let reference = Some(ObjectRef::of(kind, &metadata));
-    Read { line, reference, object: object(document, group, kind, metadata) }
+    match object(document, kind) {
+        Ok((reference, object)) => Read { line, reference: Some(reference), object: Ok(object) },
+        // Whose fault it is can be told as long as the metadata is sound.
+        Err(fault) => Read { line, reference: named(document, kind).ok(), object: Err(fault) },
+    }
 }
 
-fn metadata(document: &Tree, group: &str, kind: &str) -> Result<Metadata, Fault> {
-    /// A document of any kind.
-    #[derive(serde::Deserialize)]
+/// The object's name, whatever it is.
+fn named(document: &Tree, kind: Kind<'_>) -> Result<ObjectRef, Fault> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
     struct Document {
         metadata: Metadata,
     }
     let mut metadata = decode::<Document>(document)?.metadata;
+    complete(&mut metadata, document, kind)
+}
+
+/// Checks the metadata, and puts the object where a manifest that names no namespace means it to be.
+fn complete(metadata: &mut Metadata, document: &Tree, kind: Kind<'_>) -> Result<ObjectRef, Fault> {
     if metadata.name.is_empty() {
         let line = document.get("metadata").map_or(document.line, |metadata| metadata.line);
         return Err(Fault { line, field: "metadata.name".into(), message: "is missing".into() });
     }
-    match extent(group, kind) {
+    match kind.extent() {
         Extent::Cluster => metadata.namespace = "".into(),
         Extent::Namespace if metadata.namespace.is_empty() => metadata.namespace = "default".into(),
         Extent::Namespace => {}
     }
-    Ok(metadata)
+    Ok(ObjectRef::of(kind.name, metadata))
 }
 
-fn extent(group: &str, kind: &str) -> Extent {
-    match (group, kind) {
-        ("", "Namespace" | "Node" | "PersistentVolume")
-        | ("gateway.networking.k8s.io", "GatewayClass")
-        | ("rbac.authorization.k8s.io", "ClusterRole" | "ClusterRoleBinding")
-        | ("apiextensions.k8s.io", _) => Extent::Cluster,
-        _ => Extent::Namespace,
-    }
-}
-
-fn object(document: &Tree, group: &str, kind: &str, metadata: Metadata) -> Result<Object, Fault> {
-    match (group, kind) {
-        ("", "Namespace") => typed(document, metadata, |it| &mut it.metadata, Object::Namespace),
-        ("", "Node") => typed(document, metadata, |it| &mut it.metadata, Object::Node),
-        ("", "Pod") => typed(document, metadata, |it| &mut it.metadata, Object::Pod),
-        ("", "Service") => typed(document, metadata, |it| &mut it.metadata, Object::Service),
-        ("", "ServiceAccount") => typed(document, metadata, |it| &mut it.metadata, Object::ServiceAccount),
-        ("discovery.k8s.io", "EndpointSlice") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::EndpointSlice)
-        }
-        ("networking.k8s.io", "NetworkPolicy") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::NetworkPolicy)
-        }
-        ("gateway.networking.k8s.io", "Gateway") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::Gateway)
-        }
-        ("networking.istio.io", "ServiceEntry") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::ServiceEntry)
-        }
-        ("networking.istio.io", "WorkloadEntry") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::WorkloadEntry)
-        }
+fn object(document: &Tree, kind: Kind<'_>) -> Result<(ObjectRef, Object), Fault> {
+    let read = Typed { document, kind };
+    match (kind.group, kind.name) {
+        ("", "Namespace") => read.typed(|it| &mut it.metadata, Object::Namespace),
+        ("", "Node") => read.typed(|it| &mut it.metadata, Object::Node),
+        ("", "Pod") => read.typed(|it| &mut it.metadata, Object::Pod),
+        ("", "Service") => read.typed(|it| &mut it.metadata, Object::Service),
+        ("", "ServiceAccount") => read.typed(|it| &mut it.metadata, Object::ServiceAccount),
+        ("discovery.k8s.io", "EndpointSlice") => read.typed(|it| &mut it.metadata, Object::EndpointSlice),
+        ("networking.k8s.io", "NetworkPolicy") => read.typed(|it| &mut it.metadata, Object::NetworkPolicy),
+        ("gateway.networking.k8s.io", "Gateway") => read.typed(|it| &mut it.metadata, Object::Gateway),
+        ("networking.istio.io", "ServiceEntry") => read.typed(|it| &mut it.metadata, Object::ServiceEntry),
+        ("networking.istio.io", "WorkloadEntry") => read.typed(|it| &mut it.metadata, Object::WorkloadEntry),
         ("security.istio.io", "AuthorizationPolicy") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::AuthorizationPolicy)
+            read.typed(|it| &mut it.metadata, Object::AuthorizationPolicy)
         }
         ("security.istio.io", "PeerAuthentication") => {
-            typed(document, metadata, |it| &mut it.metadata, Object::PeerAuthentication)
+            read.typed(|it| &mut it.metadata, Object::PeerAuthentication)
         }
-        _ if group == "istio.io" || group.ends_with(".istio.io") => Ok(Object::Ignored),
-        _ => Ok(Object::Skipped),
+        (group, _) if group == "istio.io" || group.ends_with(".istio.io") => {
+            Ok((named(document, kind)?, Object::Ignored))
+        }
+        _ => Ok((named(document, kind)?, Object::Skipped)),
     }
 }
 
-fn typed<T: DeserializeOwned>(
-    document: &Tree,
-    metadata: Metadata,
-    own: impl Fn(&mut T) -> &mut Metadata,
-    wrap: impl Fn(Arc<T>) -> Object,
-) -> Result<Object, Fault> {
-    let mut object: T = decode(document)?;
-    *own(&mut object) = metadata;
-    Ok(wrap(Arc::new(object)))
+impl Typed<'_> {
+    fn typed<T: DeserializeOwned>(
+        self,
+        own: impl Fn(&mut T) -> &mut Metadata,
+        wrap: impl Fn(Arc<T>) -> Object,
+    ) -> Result<(ObjectRef, Object), Fault> {
+        let mut object: T = decode(self.document)?;
+        let reference = complete(own(&mut object), self.document, self.kind)?;
+        Ok((reference, wrap(Arc::new(object))))
+    }
+}
+
+impl Kind<'_> {
+    fn extent(self) -> Extent {
+        match (self.group, self.name) {
+            ("", "Namespace" | "Node" | "PersistentVolume")
+            | ("gateway.networking.k8s.io", "GatewayClass")
+            | ("rbac.authorization.k8s.io", "ClusterRole" | "ClusterRoleBinding")
+            | ("apiextensions.k8s.io", _) => Extent::Cluster,
+            _ => Extent::Namespace,
+        }
+    }
 }
 
 fn text<'a>(document: &'a Tree, key: &str) -> Option<&'a str> {

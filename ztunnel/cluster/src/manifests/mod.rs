@@ -19,13 +19,13 @@ pub(crate) use decode::Fault;
 use crate::objects::Objects;
 use crate::status::{Reported, StatusFolder};
 use crate::{Settings, Translation, translate};
-use file::File;
+use file::{File, Memory};
 use folder::Folder;
 use watch::{Stale, Watch};
 
 /// The objects in the text of one file, and what is wrong with it. The file's name tells JSON from YAML.
 pub fn read(file: &Path, text: &str) -> (Objects, Vec<Problem>) {
-    let read = File::default().reread(file, text, &foldhash::quality::RandomState::default());
+    let read = File::default().reread(file, text, &mut Memory::default());
     folder::together(std::iter::once((file, &read)))
 }
 

@@ -1,13 +1,15 @@
 //! A YAML document as a tree that remembers its lines.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned};
 
 use super::Fault;
+use super::document::says_nothing;
 
-/// A value and the line that it starts on.
+/// A value and the line that it starts on; 0 where lines were not asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Tree {
     pub(crate) line: u64,
@@ -35,21 +37,36 @@ pub(crate) struct Key {
     pub(crate) text: String,
 }
 
+/// Whether a tree knows its lines. That costs more than all the rest, and only what is wrong has to say where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// It does; the document's first is this one of its file.
+    From(u64),
+    Unknown,
+}
+
 impl Tree {
-    /// Reads one document, whose first line is `first_line` of its file. None when there is nothing but comments.
-    pub(crate) fn parse(text: &str, first_line: u64) -> Result<Option<Self>, Fault> {
+    /// Reads one document. None when there is nothing but comments.
+    pub(crate) fn parse(text: &str, lines: Lines) -> Result<Option<Self>, Fault> {
         if text.lines().all(says_nothing) {
             return Ok(None);
         }
-        let read = serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options());
-        match read {
-            Ok(raw) => Ok(Some(Self::of(raw, first_line - 1))),
-            Err(error) => {
-                let at = error.location().filter(|at| *at != Location::UNKNOWN);
-                let line = at.map_or(first_line, |at| first_line - 1 + at.line());
-                Err(Fault { line, field: String::new(), message: message(&error) })
+        let first_line = match lines {
+            Lines::From(first_line) => first_line,
+            Lines::Unknown => 1,
+        };
+        let read = match lines {
+            Lines::From(_) => serde_saphyr::from_str_with_options(text, options())
+                .map(|Lined(raw)| raw.value.tree(raw.referenced.line() + first_line - 1, first_line - 1)),
+            Lines::Unknown => {
+                serde_saphyr::from_str_with_options(text, options()).map(|Plain(raw)| raw.tree(0, 0))
             }
-        }
+        };
+        read.map(Some).map_err(|error| {
+            let at = error.location().filter(|at| *at != Location::UNKNOWN);
+            let line = at.map_or(first_line, |at| first_line - 1 + at.line());
+            Fault { line, field: String::new(), message: message(&error) }
+        })
     }
 
     /// The value of a key.
@@ -67,100 +84,148 @@ impl Tree {
             _ => None,
         }
     }
-
-    fn of(raw: Spanned<Raw>, offset: u64) -> Self {
-        let value = match raw.value {
-            Raw::Bool(value) => Value::Bool(value),
-            Raw::Float(value) => Value::Float(value),
-            Raw::Integer(value) => Value::Integer(value),
-            Raw::List(items) => Value::List(items.into_iter().map(|item| Self::of(item, offset)).collect()),
-            Raw::Map(pairs) => Value::Map(
-                pairs
-                    .into_iter()
-                    .map(|(key, value)| {
-                        let line = key.referenced.line() + offset;
-                        (Key { line, text: key.value }, Self::of(value, offset))
-                    })
-                    .collect(),
-            ),
-            Raw::Null => Value::Null,
-            Raw::Text(value) => Value::Text(value),
-            Raw::Unsigned(value) => Value::Unsigned(value),
-        };
-        Self { line: raw.referenced.line() + offset, value }
-    }
 }
 
-/// A blank line, a comment, a directive, or a marker with nothing after it.
-fn says_nothing(line: &str) -> bool {
-    let content = line.strip_prefix("---").unwrap_or(line).trim_start();
-    content.is_empty() || content.starts_with('#') || line.starts_with('%')
-}
-
-/// What the parser gives.
-enum Raw {
+/// What the parser gives, with keys and items of some kind.
+enum Raw<K, I> {
     Bool(bool),
     Float(f64),
     Integer(i64),
-    List(Vec<Spanned<Self>>),
-    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+    List(Vec<I>),
+    Map(Vec<(K, I)>),
     Null,
     Text(String),
     Unsigned(u64),
 }
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+/// A value without its line.
+struct Plain(Raw<String, Self>);
+
+/// A value with its line in the document.
+struct Lined(Spanned<Raw<Spanned<String>, Self>>);
+
+/// What makes a tree, when lines before the document are added to its own.
+trait Part {
+    type Made;
+
+    fn part(self, lines_before: u64) -> Self::Made;
+}
+
+impl<K: Part<Made = Key>, I: Part<Made = Tree>> Raw<K, I> {
+    fn tree(self, line: u64, lines_before: u64) -> Tree {
+        let value = match self {
+            Self::Bool(value) => Value::Bool(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Integer(value) => Value::Integer(value),
+            Self::List(items) => Value::List(items.into_iter().map(|item| item.part(lines_before)).collect()),
+            Self::Map(pairs) => {
+                let pair = |(key, value): (K, I)| (key.part(lines_before), value.part(lines_before));
+                Value::Map(pairs.into_iter().map(pair).collect())
+            }
+            Self::Null => Value::Null,
+            Self::Text(value) => Value::Text(value),
+            Self::Unsigned(value) => Value::Unsigned(value),
+        };
+        Tree { line, value }
     }
 }
 
-struct RawVisitor;
+impl Part for Plain {
+    type Made = Tree;
 
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+    fn part(self, _: u64) -> Tree {
+        self.0.tree(0, 0)
+    }
+}
+
+impl Part for Lined {
+    type Made = Tree;
+
+    fn part(self, lines_before: u64) -> Tree {
+        self.0.value.tree(self.0.referenced.line() + lines_before, lines_before)
+    }
+}
+
+impl Part for String {
+    type Made = Key;
+
+    fn part(self, _: u64) -> Key {
+        Key { line: 0, text: self }
+    }
+}
+
+impl Part for Spanned<String> {
+    type Made = Key;
+
+    fn part(self, lines_before: u64) -> Key {
+        Key { line: self.referenced.line() + lines_before, text: self.value }
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Raw::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Lined {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de, K: Deserialize<'de>, I: Deserialize<'de>> Deserialize<'de> for Raw<K, I> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor(PhantomData))
+    }
+}
+
+struct RawVisitor<K, I>(PhantomData<(K, I)>);
+
+impl<'de, K: Deserialize<'de>, I: Deserialize<'de>> Visitor<'de> for RawVisitor<K, I> {
+    type Value = Raw<K, I>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
         Ok(Raw::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
         Ok(Raw::Integer(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         Ok(i64::try_from(value).map_or(Raw::Unsigned(value), Raw::Integer))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
         Ok(Raw::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
         Ok(Raw::Text(value.to_owned()))
     }
 
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+    fn visit_string<E>(self, value: String) -> Result<Self::Value, E> {
         Ok(Raw::Text(value))
     }
 
-    fn visit_unit<E>(self) -> Result<Raw, E> {
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
         Ok(Raw::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Raw, E> {
+    fn visit_none<E>(self) -> Result<Self::Value, E> {
         Ok(Raw::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         Raw::deserialize(deserializer)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = list.next_element()? {
             items.push(item);
@@ -168,7 +233,7 @@ impl<'de> Visitor<'de> for RawVisitor {
         Ok(Raw::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some(pair) = map.next_entry()? {
             pairs.push(pair);

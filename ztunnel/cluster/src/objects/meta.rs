@@ -24,7 +24,7 @@ pub struct Metadata {
     /// Those annotations that matter here.
     pub annotations: Annotations,
     /// Who made it.
-    pub owner_references: Vec<OwnerReference>,
+    pub owner_references: Arc<[OwnerReference]>,
     /// When it was made.
     pub creation_timestamp: Time,
     /// It is being deleted.
@@ -32,7 +32,7 @@ pub struct Metadata {
 }
 
 /// One of `metadata.ownerReferences`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OwnerReference {
     /// Its kind.
@@ -132,6 +132,11 @@ impl Labels {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Where they are: the same for labels that are one object.
+    pub(crate) fn place(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 
     /// These labels; where a key is in both, `more` counts.

@@ -12,6 +12,7 @@ mod pod;
 mod reference;
 mod security;
 mod service;
+mod share;
 mod values;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub use gateway::{
 };
 pub use meta::{Annotations, Expression, Labels, Metadata, Operator, OwnerReference, Selector};
 pub use pod::{
-    Condition, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodIp, PodSpec,
+    Conditions, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodIp, PodSpec,
     PodStatus, Probe, ProbePort,
 };
 pub use reference::ObjectRef;
@@ -49,6 +50,7 @@ pub use service::{
     LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus, ServiceType, SessionAffinity,
     SessionAffinityConfig, TrafficDistribution,
 };
+pub(crate) use share::Shared;
 pub use values::{PortRef, Protocol, Time};
 
 /// All objects of a cluster that the mesh depends on. No two of a kind have one namespace and name.

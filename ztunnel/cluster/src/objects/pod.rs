@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::values::optional_ip;
 use super::{Metadata, PortRef, Protocol};
@@ -39,9 +39,9 @@ pub struct PodSpec {
     /// Additions to its resolver configuration.
     pub dns_config: Option<DnsConfig>,
     /// Containers.
-    pub containers: Vec<Container>,
+    pub containers: Arc<[Container]>,
     /// Init containers; those that keep running have ports and probes as others do.
-    pub init_containers: Vec<Container>,
+    pub init_containers: Arc<[Container]>,
 }
 
 /// `dnsPolicy`.
@@ -82,7 +82,7 @@ pub struct DnsOption {
 }
 
 /// A container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Container {
     /// Ports.
@@ -96,7 +96,7 @@ pub struct Container {
 }
 
 /// A container's port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ContainerPort {
     /// Its name, where it has one.
@@ -108,7 +108,7 @@ pub struct ContainerPort {
 }
 
 /// A probe of the kubelet, as far as it opens connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Probe {
     /// By HTTP.
@@ -120,7 +120,7 @@ pub struct Probe {
 }
 
 /// Where a probe goes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 pub struct ProbePort {
     /// The port.
     pub port: PortRef,
@@ -139,7 +139,7 @@ pub struct PodStatus {
     #[serde(rename = "podIPs")]
     pub pod_ips: Vec<PodIp>,
     /// What is known of it.
-    pub conditions: Vec<Condition>,
+    pub conditions: Conditions,
 }
 
 /// One of `podIPs`.
@@ -167,14 +167,11 @@ pub enum Phase {
     Unknown,
 }
 
-/// One of an object's `conditions`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct Condition {
-    /// Its type.
-    pub r#type: Arc<str>,
-    /// `True`, `False` or `Unknown`.
-    pub status: Arc<str>,
+/// `conditions` of a Pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Whether it is ready, where that is said.
+    pub ready: Option<bool>,
 }
 
 impl Pod {
@@ -193,13 +190,9 @@ impl Pod {
     /// Whether it may be sent connections. A manifest that a person wrote has no conditions: then it is ready as soon as
     /// it has an address.
     pub fn is_ready(&self) -> bool {
-        match self.status.conditions.iter().find(|condition| &*condition.r#type == "Ready") {
-            Some(ready) => &*ready.status == "True",
-            None => {
-                matches!(self.status.phase, Phase::Running | Phase::Unknown)
-                    && self.addresses().next().is_some()
-            }
-        }
+        self.status.conditions.ready.unwrap_or_else(|| {
+            matches!(self.status.phase, Phase::Running | Phase::Unknown) && self.addresses().next().is_some()
+        })
     }
 
     /// The number of a named TCP port.
@@ -212,7 +205,7 @@ impl Pod {
 
     /// Containers, and those init containers that may be among them.
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
-        self.spec.containers.iter().chain(&self.spec.init_containers)
+        self.spec.containers.iter().chain(self.spec.init_containers.iter())
     }
 }
 
@@ -227,5 +220,20 @@ impl Probe {
     /// The ports that it opens connections to.
     pub fn ports(&self) -> impl Iterator<Item = &PortRef> {
         [&self.http_get, &self.tcp_socket, &self.grpc].into_iter().flatten().map(|to| &to.port)
+    }
+}
+
+impl<'de> Deserialize<'de> for Conditions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// One of them.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Condition {
+            r#type: String,
+            status: String,
+        }
+        let all = <Vec<Condition>>::deserialize(deserializer)?;
+        let ready = all.iter().find(|condition| condition.r#type == "Ready");
+        Ok(Self { ready: ready.map(|ready| ready.status == "True") })
     }
 }

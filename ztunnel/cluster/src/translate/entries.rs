@@ -33,7 +33,7 @@ pub(super) struct Entry<'a> {
 pub(super) fn of_object(
     scene: &Scene<'_>,
     object: &WorkloadEntry,
-    profiles: &mut Profiles,
+    profiles: &mut Profiles<'_>,
     notes: &mut Notes,
 ) -> Option<(Workload, Labels)> {
     let WorkloadEntry { metadata, spec } = object;
@@ -58,7 +58,7 @@ pub(super) fn of_object(
 
 impl Entry<'_> {
     /// The workload; none without an address.
-    pub(super) fn workload(self, scene: &Scene<'_>, profiles: &mut Profiles) -> Option<Workload> {
+    pub(super) fn workload(self, scene: &Scene<'_>, profiles: &mut Profiles<'_>) -> Option<Workload> {
         let ip = self.spec.ip();
         let hostname = if ip.is_none() { hostname(&self.spec.address) } else { None };
         if ip.is_none() && hostname.is_none() {

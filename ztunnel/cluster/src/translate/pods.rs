@@ -2,20 +2,20 @@
 
 use std::sync::Arc;
 
-use mesh::{Network, PodUid, Profile, Workload, WorkloadUid};
+use mesh::{Network, PodUid, Profile, TunnelProtocol, Workload, WorkloadUid};
 
 use super::note::Notes;
 use super::owners::Names;
 use super::waypoints::Traffic;
-use super::workloads::Profiles;
+use super::workloads::{Kin, Profiles};
 use super::{Scene, enrolment, hash, names};
 use crate::objects::Pod;
 
 /// The workload that a pod is; none while it has no address, and once it has ended.
-pub(super) fn workload(
-    scene: &Scene<'_>,
-    pod: &Pod,
-    profiles: &mut Profiles,
+pub(super) fn workload<'a>(
+    scene: &Scene<'a>,
+    pod: &'a Pod,
+    profiles: &mut Profiles<'a>,
     notes: &mut Notes,
 ) -> Option<Workload> {
     if pod.is_over() {
@@ -32,26 +32,6 @@ pub(super) fn workload(
     }
     let uid = uid(pod);
     let (protocol, capture) = enrolment::reach(scene, pod, &uid.0);
-    let Names { kind, workload, canonical, revision, app, version } = Names::of_pod(metadata);
-    let network = metadata.label(names::NETWORK);
-    let profile = Profile {
-        namespace: metadata.namespace.clone(),
-        service_account: service_account(pod),
-        trust_domain: scene.settings.trust_domain.clone(),
-        network: network.map_or_else(|| scene.settings.network.clone(), Network::new),
-        cluster: scene.settings.cluster_id.clone(),
-        kind,
-        workload_name: workload,
-        canonical_name: canonical,
-        canonical_revision: revision,
-        app,
-        version,
-        protocol,
-        host_network: pod.spec.host_network,
-        waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
-        policies: scene.guards.of(&metadata.namespace, &metadata.labels),
-        network_policy_selected: scene.guards.is_on_network(&metadata.namespace, &metadata.labels),
-    };
     let cluster = &scene.settings.cluster_id.0;
     Some(Workload {
         uid: WorkloadUid(format!("{cluster}//Pod/{}/{}", metadata.namespace, metadata.name).into()),
@@ -60,13 +40,58 @@ pub(super) fn workload(
         addresses,
         hostname: None,
         node,
-        profile: profiles.intern(profile),
+        profile: profile(scene, pod, protocol, profiles, notes),
         capture,
         healthy: pod.is_ready() && !metadata.is_deleting(),
         terminating: metadata.is_deleting(),
         weight: 1,
         services: Arc::from([]),
     })
+}
+
+fn profile<'a>(
+    scene: &Scene<'a>,
+    pod: &'a Pod,
+    protocol: TunnelProtocol,
+    profiles: &mut Profiles<'a>,
+    notes: &mut Notes,
+) -> Arc<Profile> {
+    let metadata = &pod.metadata;
+    let mut make = || {
+        let Names { kind, workload, canonical, revision, app, version } = Names::of_pod(metadata);
+        let network = metadata.label(names::NETWORK);
+        Profile {
+            namespace: metadata.namespace.clone(),
+            service_account: service_account(pod),
+            trust_domain: scene.settings.trust_domain.clone(),
+            network: network.map_or_else(|| scene.settings.network.clone(), Network::new),
+            cluster: scene.settings.cluster_id.clone(),
+            kind,
+            workload_name: workload,
+            canonical_name: canonical,
+            canonical_revision: revision,
+            app,
+            version,
+            protocol,
+            host_network: pod.spec.host_network,
+            waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
+            policies: scene.guards.of(&metadata.namespace, &metadata.labels),
+            network_policy_selected: scene.guards.is_on_network(&metadata.namespace, &metadata.labels),
+        }
+    };
+    // A pod that nobody made is called by its own name: it has no kin.
+    if metadata.controller().is_none_or(|owner| &*owner.kind == "Node") {
+        return profiles.intern(make());
+    }
+    let kin = Kin {
+        namespace: &metadata.namespace,
+        service_account: &pod.spec.service_account_name,
+        labels: metadata.labels.place(),
+        owners: metadata.owner_references.as_ptr().addr(),
+        host_network: pod.spec.host_network,
+        protocol,
+    };
+    profiles.of_kin(kin, make)
 }
 
 /// Kubernetes' own uid. A manifest that a person wrote has none, or one that cannot name a file: then one is made of

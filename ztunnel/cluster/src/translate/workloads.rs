@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use mesh::{Profile, ServiceKey, Workload};
+use mesh::{Profile, ServiceKey, TunnelProtocol, Workload};
 
 use super::note::Notes;
 use super::{Scene, entries, pods};
@@ -16,7 +16,7 @@ pub(super) struct Workloads<'a> {
     all: Vec<Placed<'a>>,
     pods: HashMap<(&'a str, &'a str), usize, RandomState>,
     addresses: HashMap<IpAddr, usize, RandomState>,
-    profiles: Profiles,
+    profiles: Profiles<'a>,
 }
 
 /// A workload, and what it was made of.
@@ -39,7 +39,23 @@ pub(super) enum Origin<'a> {
 
 /// Profiles, each once.
 #[derive(Default)]
-pub(super) struct Profiles(HashSet<Arc<Profile>, RandomState>);
+pub(super) struct Profiles<'a> {
+    all: HashSet<Arc<Profile>, RandomState>,
+    /// Those of pods that are alike in all that makes a profile.
+    alike: HashMap<Kin<'a>, Arc<Profile>, RandomState>,
+}
+
+/// What pods of one profile have in common. Labels and owners are compared by where they are: the reader keeps equal
+/// ones once; where it does not, the profile is made again, and found to be the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Kin<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) service_account: &'a str,
+    pub(super) labels: usize,
+    pub(super) owners: usize,
+    pub(super) host_network: bool,
+    pub(super) protocol: TunnelProtocol,
+}
 
 impl<'a> Workloads<'a> {
     pub(super) fn new(scene: &Scene<'a>, notes: &mut Notes) -> Self {
@@ -101,7 +117,7 @@ impl<'a> Workloads<'a> {
         }
     }
 
-    pub(super) const fn profiles(&mut self) -> &mut Profiles {
+    pub(super) const fn profiles(&mut self) -> &mut Profiles<'a> {
         &mut self.profiles
     }
 
@@ -122,14 +138,24 @@ impl<'a> Workloads<'a> {
     }
 }
 
-impl Profiles {
+impl<'a> Profiles<'a> {
     /// The one object of all equal profiles.
     pub(super) fn intern(&mut self, profile: Profile) -> Arc<Profile> {
-        if let Some(known) = self.0.get(&profile) {
+        if let Some(known) = self.all.get(&profile) {
             return known.clone();
         }
         let profile = Arc::new(profile);
-        self.0.insert(profile.clone());
+        self.all.insert(profile.clone());
+        profile
+    }
+
+    /// The profile of a pod, made once for all of its kin.
+    pub(super) fn of_kin(&mut self, kin: Kin<'a>, make: impl FnOnce() -> Profile) -> Arc<Profile> {
+        if let Some(known) = self.alike.get(&kin) {
+            return known.clone();
+        }
+        let profile = self.intern(make());
+        self.alike.insert(kin, profile.clone());
         profile
     }
 }

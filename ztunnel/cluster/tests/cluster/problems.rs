@@ -32,7 +32,7 @@ fn a_broken_field_is_named_with_file_line_and_object() {
             "apiVersion: v1\nkind: Service\nmetadata: {name: cart}\nspec: {clusterIP: any}\n",
             "pods.yaml:4: Service default/cart: spec.clusterIP: \"any\" is neither an IP address nor None",
         ),
-        ("apiVersion: v1\nkind: Pod\n", "pods.yaml:1: missing field `metadata`"),
+        ("apiVersion: v1\nkind: Pod\n", "pods.yaml:1: metadata.name: is missing"),
         ("apiVersion: v1\nkind: Pod\nmetadata:\n  labels: {}\n", "pods.yaml:4: metadata.name: is missing"),
         ("kind: Pod\nmetadata: {name: cart}\n", "pods.yaml:1: apiVersion: is missing"),
         ("apiVersion: v1\nmetadata: {name: cart}\n", "pods.yaml:1: kind: is missing"),
