@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
-use ztunnel::ca::CaArgs;
 use ztunnel::config::{ConfigArgs, ProxyArgs};
 use ztunnel::enrol::EnrolArgs;
 
@@ -20,7 +19,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Ca(Box<CaArgs>),
+    Ca(ztunnel::ca::CaArgs),
     /// Prints the configuration of `ztunnel proxy`, with what each option means.
     Config(ConfigArgs),
     Enrol(EnrolArgs),
@@ -42,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<(), Box<dyn Error>> {
     match verb {
-        Verb::Ca(args) => ztunnel::ca::run(*args)?,
+        Verb::Ca(args) => ztunnel::ca::run(args)?,
         Verb::Config(args) => io::stdout().write_all(args.document()?.as_bytes())?,
         Verb::Enrol(args) => args.run(&mut io::stdout())?,
         Verb::Proxy(args) => ztunnel::run::proxy(&args)?,
