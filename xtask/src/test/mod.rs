@@ -31,7 +31,6 @@ pub(crate) struct TestArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Suite {
     name: String,
-    package: String,
 }
 
 impl TestArgs {
@@ -56,11 +55,12 @@ impl TestArgs {
         }
         if !chosen.is_empty() {
             // Suites start the program: nothing else makes cargo build it for a suite of another package.
-            crate::cargo::run(cargo().args(["build", "-p", "ztunnel", "--bins"]))?;
+            crate::cargo::run(cargo().args(["build", "--workspace", "--bins"]))?;
         }
         for suite in &chosen {
             let mut command = cargo();
-            command.args(["test", "-p", &suite.package, "--test", &suite.name, "--no-fail-fast"]);
+            // All of the workspace, so that dependencies are built with the same features for every suite: once.
+            command.args(["test", "--workspace", "--test", &suite.name, "--no-fail-fast"]);
             outcome.add(self.test(&mut command)?);
         }
         summarise(&outcome)
@@ -93,7 +93,7 @@ impl TestArgs {
 fn suites(packages: &[Package]) -> Vec<Suite> {
     let of = |package: &Package| {
         let tests = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test"));
-        let suite = |name: &str| Suite { name: name.to_owned(), package: package.name.clone() };
+        let suite = |name: &str| Suite { name: name.to_owned() };
         tests.map(|target| suite(&target.name)).collect::<Vec<_>>()
     };
     packages.iter().flat_map(of).collect()
