@@ -34,6 +34,8 @@ struct Root {
     path: PathBuf,
     /// Device and inode of the folder that is watched: another one may take its place.
     watched: Option<(u64, u64)>,
+    /// The folder around it is watched, or cannot be.
+    around: bool,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +58,8 @@ impl Watch {
         let events = Arc::new(Events::default());
         let (sink, roots) = (events.clone(), paths.to_vec());
         let watcher = notify::recommended_watcher(move |event| sink.take(event, &roots)).ok();
-        let roots = paths.iter().map(|path| Root { path: path.clone(), watched: None }).collect();
+        let roots =
+            paths.iter().map(|path| Root { path: path.clone(), watched: None, around: false }).collect();
         let mut watch = Self { roots, watcher, events };
         watch.follow();
         watch
@@ -85,7 +88,7 @@ impl Watch {
         for root in &mut self.roots {
             let metadata = fs::metadata(&root.path).ok();
             let now = metadata.as_ref().map(|metadata| (metadata.dev(), metadata.ino()));
-            if now == root.watched {
+            if root.around && now == root.watched {
                 continue;
             }
             if root.watched.is_some() {
@@ -100,7 +103,7 @@ impl Watch {
             if let Some(error) = around.and(within).err() {
                 tracing::warn!(path = %root.path.display(), %error, "changes are noticed late: cannot be watched");
             }
-            root.watched = now;
+            (root.watched, root.around) = (now, true);
             self.events.pending().stale.all = true;
         }
     }

@@ -187,6 +187,19 @@ async fn reports_of_nodes_take_effect() {
 }
 
 #[tokio::test]
+async fn a_status_folder_that_comes_later_is_followed_at_once() {
+    let text = pod("shop/cart", "10.0.0.1", "istio.io/dataplane-mode: ambient", "spec: {nodeName: node-2}");
+    let (manifests, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(manifests.path().join("a.yaml"), text).unwrap();
+    let status = elsewhere.path().join("status");
+    let places = Places { manifests: vec![manifests.path().into()], status: Some(status.clone()) };
+    let mut source = ManifestSource::open(places, settings()).unwrap();
+    source.next().await;
+    StatusFolder::new(status.clone()).report("node-2", []).unwrap();
+    assert!(timeout(SOON, source.next()).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_file_is_read_when_its_writer_is_done() {
     use std::io::Write;
     let mut watched = Watched::new(&[("a.yaml", cart("10.0.0.1"))]).await;
