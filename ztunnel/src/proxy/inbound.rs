@@ -29,7 +29,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
     let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let Some(established) = handshake(&worker, &pod, socket, from).await else { return };
+    // In a box of its own: a handshake takes several times what the tunnel then needs.
+    let Some(established) = Box::pin(handshake(&worker, &pod, socket, from)).await else { return };
     let identity = established.peer.clone();
     let source = {
         let snapshot = worker.shared.snapshots.load();

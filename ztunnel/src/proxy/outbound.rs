@@ -73,7 +73,8 @@ impl Outbound {
         let Some(source) = self.source().await else {
             return self.refuse(&socket, None, None, Failure::UnknownSource);
         };
-        match self.connect(&source).await {
+        // In a box of its own: what connecting takes is several times what the connection then needs.
+        match Box::pin(self.connect(&source)).await {
             Ok((plan, carrier)) => {
                 self.remember(&plan);
                 self.relay(socket, &source, &plan, carrier).await;
