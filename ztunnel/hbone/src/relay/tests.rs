@@ -83,17 +83,17 @@ fn bulk_arrives_unchanged_in_both_directions_at_once() {
     fn pattern(salt: usize) -> Vec<u8> {
         (0..LENGTH).map(|at| (at.wrapping_mul(2_654_435_761 + salt) >> 11).to_le_bytes()[0]).collect()
     }
-    fn exchange(app: TcpStream, own: usize, others: usize) -> bool {
+    fn exchange(app: &TcpStream, own: usize, others: usize) -> bool {
         let mut writer = app.try_clone().unwrap();
         let writing = std::thread::spawn(move || {
             writer.write_all(&pattern(own)).unwrap();
             writer.shutdown(Shutdown::Write).unwrap();
         });
-        let all = read_all(&app).unwrap();
+        let all = read_all(app).unwrap();
         writing.join().unwrap();
         all == pattern(others)
     }
-    let (ended, client, server, counts) = joined(|app| exchange(app, 1, 2), |app| exchange(app, 2, 1));
+    let (ended, client, server, counts) = joined(|app| exchange(&app, 1, 2), |app| exchange(&app, 2, 1));
     ended.unwrap();
     assert!(client && server);
     assert_eq!(counts, (LENGTH, LENGTH));
