@@ -104,7 +104,7 @@ pub(super) const LIMITS: &[Opt<Config>] = &[
         key: "limits.handshakes",
         env: "ZTUNNEL_MAX_HANDSHAKES",
         value: "COUNT",
-        help: "TLS handshakes in progress at a time; more wait in the listen queue.",
+        help: "TLS handshakes of peers in progress at a time; more are turned away.",
         set: |config, text| set(&mut config.limits.handshakes, text),
         show: |config| config.limits.handshakes.show(),
     },
