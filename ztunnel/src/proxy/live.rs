@@ -119,10 +119,6 @@ impl Live {
         LiveGuard { live: self.clone(), key, cut: Rc::default() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().slab.is_empty()
-    }
-
     /// Has the peers of a pod's tunnels dial anew for what is new.
     pub(super) fn leave(&self, pod: &PodUid) {
         let entries = self.0.borrow();

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use daemon::logs::PolicyRef;
 use daemon::metrics::ResponseFlag;
 use hbone::tunnel::Meter;
 use smallvec::SmallVec;
@@ -27,6 +28,13 @@ impl Metered {
         let text = error.to_string();
         for report in self.reports.take() {
             report.failed(flag, text.clone());
+        }
+    }
+
+    /// A policy has decided about the connection since it was opened.
+    pub(super) fn decided_by(&self, policy: Option<&PolicyRef>) {
+        for report in &mut *self.reports.borrow_mut() {
+            report.decided_by(policy.cloned());
         }
     }
 

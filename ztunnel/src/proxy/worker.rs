@@ -26,7 +26,7 @@ use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
 use super::{accept, inbound, outbound, plaintext};
 use crate::probe::HostSockets;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, policy_ref};
 
 /// What a worker's tasks share. Not `Send`: it stays on its thread.
 #[derive(Debug)]
@@ -128,7 +128,14 @@ impl Worker {
             Ok(Ok(())) => {}
             Ok(Err(error)) => metered.broken(&error),
             Err(cut) => {
-                let flag = if let Cut::Denied(_) = cut { ResponseFlag::Deny } else { ResponseFlag::Connect };
+                let flag = match &cut {
+                    Cut::Denied(denied) => {
+                        let policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
+                        metered.decided_by(policy.as_ref());
+                        ResponseFlag::Deny
+                    }
+                    _ => ResponseFlag::Connect,
+                };
                 metered.failed(flag, cut);
             }
         }
@@ -213,7 +220,8 @@ impl Worker {
         self.pool.evict(|_| true);
         self.live.leave_all();
         let mut tick = tokio::time::interval(TICK / 10);
-        while !self.live.is_empty() {
+        // Those that are still on their way to somewhere count too.
+        while self.peers.load(self.index) > 0 {
             tick.tick().await;
         }
     }

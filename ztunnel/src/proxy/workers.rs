@@ -150,6 +150,11 @@ impl Peers {
         (place, Load::new(&self.0[place].load))
     }
 
+    /// How many connections a worker has.
+    pub(super) fn load(&self, worker: usize) -> usize {
+        self.0[worker].load.load(Ordering::Relaxed)
+    }
+
     pub(super) fn tell(&self, worker: usize, command: Command) {
         self.0[worker].tell(command);
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Instant, SystemTime};
 
-use daemon::logs::{AccessLog, Party, Record};
+use daemon::logs::{AccessLog, Party, PolicyRef, Record};
 use daemon::metrics::{ConnectionCounters, ConnectionLabels, ResponseFlag, ServiceLabels};
 
 use crate::telemetry::{End, Opening, Telemetry, reporter, security};
@@ -67,6 +67,13 @@ impl Report {
     /// When it was opened.
     pub fn since(&self) -> Instant {
         self.open().since
+    }
+
+    /// A policy has decided about the connection since it was opened.
+    pub fn decided_by(&mut self, policy: Option<PolicyRef>) {
+        if let Some(open) = &mut self.open {
+            open.opening.policy = policy;
+        }
     }
 
     /// The connection failed.

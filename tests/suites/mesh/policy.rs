@@ -1,0 +1,104 @@
+//! Policy decides about every connection, also about those that live.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
+
+use crate::calls::{echoed, outbound, shop};
+
+#[test]
+fn a_policy_that_comes_cuts_a_live_connection_within_a_second() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
+    for target in [&server, &near] {
+        let echo = target.serve(0, serve::echo())?;
+        let mut stream = client.connect(target.at(echo.port()))?;
+        exchange(&mut stream)?;
+        mesh.apply(&deny("wall", target.name(), "shop/sa/client"))?;
+        let applied = Instant::now();
+        let mut rest = [0];
+        let ended = stream.read(&mut rest);
+        assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+        assert!(applied.elapsed() < Duration::from_secs(1), "it took {:?}", applied.elapsed());
+        mesh.delete("AuthorizationPolicy", "shop", "wall")?;
+        eventually("the pod lets its client in again", || {
+            Ok(echoed(&client, target.at(echo.port()), b"again").ok())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_is_denied_never_reaches_the_application_and_is_told_by_a_reset() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    mesh.apply(&deny("wall", "server", "shop/sa/client"))?;
+    eventually("the client is denied", || {
+        let denied = client.connect(server.at(echo.port())).and_then(|mut stream| exchange(&mut stream));
+        Ok(denied.is_err().then_some(()))
+    })?;
+    let before = echo.peers().len();
+    assert!(client.connect(server.at(echo.port())).and_then(|mut it| exchange(&mut it)).is_err());
+    assert_eq!(echo.peers().len(), before);
+    echoed(&near, server.at(echo.port()), b"not denied")?;
+    let node = mesh.daemon("node2");
+    let refused = node.wait_record(|it| it.direction == "inbound" && it.policy.is_some())?;
+    assert_eq!(refused.policy.as_deref(), Some("shop/wall rule 0"));
+    assert!(refused.error.is_some() && refused.joins("client", "server"));
+    Ok(())
+}
+
+#[test]
+fn strict_mode_refuses_plaintext_and_lets_the_mesh_in() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, batch, server) =
+        (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    echoed(&batch, server.at(echo.port()), b"permissive")?;
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
+         metadata: {name: strict, namespace: shop}\nspec: {mtls: {mode: STRICT}}\n",
+    )?;
+    eventually("plaintext is refused", || {
+        Ok(echoed_or_not(&batch, server.at(echo.port())).is_err().then_some(()))
+    })?;
+    echoed(&client, server.at(echo.port()), b"by tunnel")?;
+    Ok(())
+}
+
+#[test]
+fn a_network_policy_keeps_the_bytes_of_its_pods_on_the_nodes_network() -> Result<(), LabError> {
+    let mut cluster = shop(Stack::V4);
+    cluster.pod(PodSpec::new("shop", "guarded").node("node1"));
+    cluster.yaml(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: guard, namespace: shop}\n\
+         spec: {podSelector: {matchLabels: {app: guarded}}, policyTypes: [Ingress], ingress: [{}]}\n",
+    )?;
+    let mesh = Mesh::up(&cluster)?;
+    let (client, guarded) = (mesh.pod("shop/client"), mesh.pod("shop/guarded"));
+    let echo = guarded.serve(0, serve::echo())?;
+    let local = echoed(&client, guarded.at(echo.port()), b"seen by the CNI")?;
+    assert_eq!(outbound(mesh.daemon("node1"), local)?.path, "hbone");
+    Ok(())
+}
+
+fn deny(name: &str, app: &str, principal: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: {name}, namespace: shop}}\n\
+         spec:\n  selector: {{matchLabels: {{app: {app}}}}}\n  action: DENY\n  \
+         rules: [{{from: [{{source: {{principals: [cluster.local/ns/{principal}]}}}}]}}]\n"
+    )
+}
+
+fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])
+}
+
+fn echoed_or_not(from: &harness::Pod, to: std::net::SocketAddr) -> std::io::Result<()> {
+    exchange(&mut from.connect(to)?)
+}

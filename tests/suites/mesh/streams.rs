@@ -1,0 +1,118 @@
+//! Whatever TCP does between two applications, it does through the mesh.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use harness::{LabError, Mesh, Pod, Stack, serve};
+
+use crate::calls::shop;
+
+/// Calls of `shop/client`, on each path there is.
+fn on_each_path(test: impl Fn(&Pod, &Pod) -> Result<(), LabError>) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let client = mesh.pod("shop/client");
+    for target in ["shop/server", "shop/near", "legacy/printer"] {
+        test(&client, &mesh.pod(target))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_may_speak_first() -> Result<(), LabError> {
+    on_each_path(|client, target| {
+        let greeter = target.serve(0, serve::banner("220 ready\r\n"))?;
+        let mut heard = [0; 11];
+        client.connect(target.at(greeter.port()))?.read_exact(&mut heard)?;
+        assert_eq!(&heard, b"220 ready\r\n");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_reset_arrives_as_a_reset_and_an_end_as_an_end() -> Result<(), LabError> {
+    on_each_path(|client, target| {
+        let resetter = target.serve(
+            0,
+            serve::Handler::each(|mut app| {
+                app.read_exact(&mut [0])?;
+                socket2::SockRef::from(app).set_linger(Some(Duration::ZERO))
+            }),
+        )?;
+        let mut stream = client.connect(target.at(resetter.port()))?;
+        stream.write_all(b"x")?;
+        assert_eq!(stream.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+
+        let closer = target.serve(0, serve::Handler::each(|mut app| app.read_exact(&mut [0])))?;
+        let mut stream = client.connect(target.at(closer.port()))?;
+        stream.write_all(b"x")?;
+        assert_eq!(stream.read(&mut [0])?, 0);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_half_closed_connection_still_carries_the_answer() -> Result<(), LabError> {
+    on_each_path(|client, target| {
+        let counter = target.serve(
+            0,
+            serve::Handler::each(|mut app| {
+                let mut all = Vec::new();
+                app.read_to_end(&mut all)?;
+                app.write_all(all.len().to_string().as_bytes())
+            }),
+        )?;
+        let mut stream = client.connect(target.at(counter.port()))?;
+        stream.write_all(&[7; 300_000])?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        assert_eq!(answer, "300000");
+        Ok(())
+    })
+}
+
+#[test]
+fn bulk_arrives_unchanged_in_both_directions_at_once() -> Result<(), LabError> {
+    on_each_path(|client, target| {
+        let echo = target.serve(0, serve::echo())?;
+        both_ways(client, target.at(echo.port()), 96 << 20)
+    })
+}
+
+fn both_ways(client: &Pod, to: SocketAddr, length: usize) -> Result<(), LabError> {
+    let stream = client.connect(to)?;
+    let mut writer = stream.try_clone()?;
+    let writing = std::thread::spawn(move || -> std::io::Result<()> {
+        let mut at = 0;
+        while at < length {
+            let chunk: Vec<u8> = (at..length.min(at + 65536)).map(pattern).collect();
+            writer.write_all(&chunk)?;
+            at += chunk.len();
+        }
+        writer.shutdown(Shutdown::Write)
+    });
+    let heard = check(&stream)?;
+    writing.join().expect("the writer does not panic")?;
+    assert_eq!(heard, length);
+    Ok(())
+}
+
+/// Reads to the end and checks every byte; how many there were.
+fn check(mut stream: &TcpStream) -> Result<usize, LabError> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(at);
+        }
+        let right = buffer[..count].iter().enumerate().all(|(place, byte)| *byte == pattern(at + place));
+        assert!(right, "a byte between {at} and {} is wrong", at + count);
+        at += count;
+    }
+}
+
+fn pattern(at: usize) -> u8 {
+    (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]
+}

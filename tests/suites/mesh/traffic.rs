@@ -1,0 +1,118 @@
+//! Which path a connection takes, and what of it is on the wire.
+
+use harness::{LabError, Marker, Mesh, Pod, Stack, serve};
+
+use crate::calls::{echoed, inbound, outbound, seen, shop};
+
+#[test]
+fn pods_of_two_nodes_talk_by_tunnel_and_no_plaintext_is_on_the_wire() -> Result<(), LabError> {
+    tunnelled(Stack::V4)
+}
+
+#[test]
+fn pods_with_only_ipv6_talk_by_tunnel_and_no_plaintext_is_on_the_wire() -> Result<(), LabError> {
+    tunnelled(Stack::V6)
+}
+
+#[test]
+fn pods_with_both_families_talk_by_tunnel_over_each() -> Result<(), LabError> {
+    tunnelled(Stack::Dual)
+}
+
+#[test]
+fn pods_of_one_node_talk_without_the_wire() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (client, near) = (mesh.pod("shop/client"), mesh.pod("shop/near"));
+    let echo = near.serve(0, serve::echo())?;
+    let (marker, capture) = (Marker::random()?, mesh.capture()?);
+    for ip in near.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), &marker.payload(100_000))?;
+        let record = outbound(mesh.daemon("node1"), local)?;
+        assert_eq!(record.path, "node-local");
+        assert_eq!(record.source_identity, Some(client.identity()));
+        assert_eq!(record.destination_identity, Some(near.identity()));
+    }
+    assert_eq!(sources(&echo), client.ips());
+    assert_eq!(capture.stop(&mesh)?.holding(marker.as_bytes()), 0);
+    Ok(())
+}
+
+#[test]
+fn a_server_outside_the_mesh_is_called_in_plaintext_under_the_clients_address() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
+    let echo = printer.serve(0, serve::echo())?;
+    let (marker, capture) = (Marker::random()?, mesh.capture()?);
+    for ip in printer.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), &marker.payload(10_000))?;
+        let record = outbound(mesh.daemon("node1"), local)?;
+        assert_eq!(
+            (record.path.as_str(), record.destination_workload.as_deref()),
+            ("direct", Some("printer"))
+        );
+        assert_eq!(record.destination_identity, None);
+    }
+    assert_eq!(sources(&echo), client.ips());
+    let (marked, _) = seen(&capture.stop(&mesh)?, &client, &printer, &marker);
+    assert!(marked > 2, "a marker in plaintext must be found, or its absence proves nothing");
+    Ok(())
+}
+
+#[test]
+fn a_client_outside_the_mesh_is_served_under_its_own_address_and_no_identity() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (batch, server) = (mesh.pod("legacy/batch"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    for ip in server.ips() {
+        echoed(&batch, (*ip, echo.port()).into(), b"hello")?;
+    }
+    assert_eq!(sources(&echo), batch.ips());
+    let record = inbound(mesh.daemon("node2"), &batch, &server)?;
+    assert_eq!((record.path.as_str(), record.source_identity), ("passthrough", None));
+    assert_eq!(record.destination.port(), echo.port());
+    Ok(())
+}
+
+#[test]
+fn a_pod_reaches_itself_at_its_own_address() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let client = mesh.pod("shop/client");
+    let echo = client.serve(0, serve::echo())?;
+    for ip in client.ips() {
+        echoed(&client, (*ip, echo.port()).into(), b"hello, me")?;
+    }
+    Ok(())
+}
+
+fn tunnelled(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    let (marker, capture) = (Marker::random()?, mesh.capture()?);
+    for ip in server.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), &marker.payload(100_000))?;
+        let ours = outbound(mesh.daemon("node1"), local)?;
+        assert_eq!((ours.path.as_str(), ours.error), ("hbone", None));
+        assert_eq!(ours.hbone_addr, Some((*ip, 15008).into()));
+        assert_identities(ours.source_identity, ours.destination_identity, &client, &server);
+        assert!(ours.bytes_sent >= 100_000 && ours.bytes_received == ours.bytes_sent);
+    }
+    let theirs = inbound(mesh.daemon("node2"), &client, &server)?;
+    assert_eq!((theirs.path.as_str(), theirs.error), ("hbone", None));
+    assert_identities(theirs.source_identity, theirs.destination_identity, &client, &server);
+    assert_eq!(sources(&echo), client.ips());
+    let packets = capture.stop(&mesh)?;
+    assert_eq!(packets.holding(marker.as_bytes()), 0);
+    assert!(seen(&packets.of_port(15008), &client, &server, &marker).1 > 10);
+    assert_eq!(seen(&packets.of_port(echo.port()), &client, &server, &marker).1, 0);
+    Ok(())
+}
+
+fn assert_identities(source: Option<String>, destination: Option<String>, client: &Pod, server: &Pod) {
+    assert_eq!((source, destination), (Some(client.identity()), Some(server.identity())));
+}
+
+/// The addresses that a server saw, oldest first.
+fn sources(server: &serve::Server) -> Vec<std::net::IpAddr> {
+    server.peers().iter().map(std::net::SocketAddr::ip).collect()
+}
