@@ -4,13 +4,14 @@ use std::fmt;
 use std::net::{IpAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 
 use crate::pcap::Packets;
 use crate::process::Process;
-use crate::{Lab, LabError, Netns, PATIENCE, eventually};
+use crate::{Lab, LabError, Netns, Node, PATIENCE, eventually};
 
 /// A recording of the packets on every link of the wire, going on until it is stopped.
 #[derive(Debug)]
@@ -24,7 +25,8 @@ struct Link {
     file: PathBuf,
     complaints: PathBuf,
     /// The node at the end of the link.
-    node: IpAddr,
+    node: Arc<str>,
+    ip: IpAddr,
 }
 
 /// Random text to look for: whoever sees it has seen the payload that it was put into.
@@ -38,7 +40,7 @@ impl Capture {
         let mut links = Vec::new();
         for node in lab.nodes() {
             let file = lab.folder().join(format!("capture-{number}-{}.pcap", node.name()));
-            links.push(Link::record(lab.wire(), node.port(), node.ip(), file)?);
+            links.push(Link::record(lab.wire(), node, file)?);
         }
         let capture = Self { links };
         capture.catch_up(lab)?;
@@ -66,7 +68,7 @@ impl Capture {
         self.catch_up(lab)?;
         let mut packets = Packets::default();
         for link in &self.links {
-            packets.append(Packets::read(&link.file)?);
+            packets.append(Packets::read(&link.file, &link.node)?);
         }
         Ok(packets)
     }
@@ -78,12 +80,13 @@ impl Capture {
             let marker = Marker::random()?;
             eventually("a capture has caught up", || {
                 let socket = lab.wire().within(|| UdpSocket::bind(("::", 0)))?;
-                let node = match link.node {
+                let node = match link.ip {
                     IpAddr::V4(ip) => ip.to_ipv6_mapped(),
                     IpAddr::V6(ip) => ip,
                 };
                 socket.send_to(marker.as_bytes(), (node, DISCARD))?;
-                let written = link.file.exists().then(|| Packets::read(&link.file).ok()).flatten();
+                let written =
+                    link.file.exists().then(|| Packets::read(&link.file, &link.node).ok()).flatten();
                 Ok(written.is_some_and(|packets| packets.holding(marker.as_bytes()) > 0).then_some(()))
             })?;
         }
@@ -92,14 +95,14 @@ impl Capture {
 }
 
 impl Link {
-    fn record(wire: &Netns, port: &str, node: IpAddr, file: PathBuf) -> Result<Self, LabError> {
+    fn record(wire: &Netns, node: &Node, file: PathBuf) -> Result<Self, LabError> {
         let complaints = file.with_extension("log");
         let log = std::fs::File::create(&complaints).map_err(LabError::file(&complaints))?;
         let mut command = Command::new("tcpdump");
-        command.args(["-U", "-n", "-s", "0", "-B", RING, "-Z", "root", "-i", port, "-w"]);
+        command.args(["-U", "-n", "-s", "0", "-B", RING, "-Z", "root", "-i", node.port(), "-w"]);
         command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let tcpdump = Process::new("tcpdump", wire.spawn(&mut command)?);
-        Ok(Self { tcpdump, file, complaints, node })
+        Ok(Self { tcpdump, file, complaints, node: node.name().into(), ip: node.ip() })
     }
 
     fn stop(&mut self) -> Result<Packets, LabError> {
@@ -109,7 +112,7 @@ impl Link {
         if !told.contains("\n0 packets dropped by kernel") {
             return Err(LabError::Unreadable { what: "tcpdump lost packets".to_owned(), problem: told });
         }
-        Packets::read(&self.file)
+        Packets::read(&self.file, &self.node)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::LabError;
 
@@ -10,9 +11,12 @@ use crate::LabError;
 #[derive(Clone, Debug, Default)]
 pub struct Packets(Vec<Packet>);
 
-/// A packet as it was on the wire, from its Ethernet header on.
+/// A packet as it was on the wire, from its Ethernet header on. One that passes from node to node is on the links of
+/// both.
 #[derive(Clone, Debug)]
 pub struct Packet {
+    /// The node whose link it was on.
+    link: Arc<str>,
     frame: Vec<u8>,
     flow: Option<Flow>,
 }
@@ -28,7 +32,7 @@ struct Flow {
 
 impl Packets {
     /// Reads a file of the classic format of libpcap, in this machine's byte order.
-    pub(crate) fn read(path: &Path) -> Result<Self, LabError> {
+    pub(crate) fn read(path: &Path, link: &Arc<str>) -> Result<Self, LabError> {
         let bytes = fs::read(path).map_err(LabError::file(path))?;
         let wrong = |problem: &str| LabError::Unreadable {
             what: path.display().to_string(),
@@ -44,7 +48,7 @@ impl Packets {
             let length =
                 usize::try_from(u32::from_ne_bytes([a, b, c, d])).map_err(|_| wrong("a giant packet"))?;
             let Some((frame, after)) = after.split_at_checked(length) else { break };
-            packets.push(Packet::new(frame));
+            packets.push(Packet::new(frame, link.clone()));
             rest = after;
         }
         Ok(Self(packets))
@@ -86,14 +90,20 @@ impl Packets {
         self.only(|flow| flow.ports.is_some_and(|(from, to)| from == port || to == port))
     }
 
+    /// Those on the link of that node.
+    #[must_use]
+    pub fn on_link_of(&self, node: &str) -> Self {
+        Self(self.iter().filter(|packet| &*packet.link == node).cloned().collect())
+    }
+
     fn only(&self, wanted: impl Fn(&Flow) -> bool) -> Self {
         Self(self.iter().filter(|it| it.flow.as_ref().is_some_and(&wanted)).cloned().collect())
     }
 }
 
 impl Packet {
-    fn new(frame: &[u8]) -> Self {
-        Self { frame: frame.to_vec(), flow: Flow::of(frame) }
+    fn new(frame: &[u8], link: Arc<str>) -> Self {
+        Self { link, frame: frame.to_vec(), flow: Flow::of(frame) }
     }
 
     /// Whether the bytes are anywhere in it.
@@ -160,9 +170,10 @@ mod tests {
         frame.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 64, TCP, 0, 0, 10, 244, 1, 10, 10, 244, 2, 11]);
         frame.extend([0x3a, 0xa0, 0x00, 0x50]);
         frame.extend(b"..marker..");
-        let packets = Packets(vec![Packet::new(&frame)]);
+        let packets = Packets(vec![Packet::new(&frame, "node1".into())]);
         let (one, other) = ("10.244.1.10".parse().unwrap(), "10.244.2.11".parse().unwrap());
         assert_eq!(packets.between(other, one).of_port(15008).holding(b"marker"), 1);
+        assert_eq!((packets.on_link_of("node1").len(), packets.on_link_of("node2").len()), (1, 0));
         assert_eq!(packets.between(one, one).len(), 0);
         assert_eq!(packets.of_port(443).len() + packets.holding(b"markers"), 0);
     }

@@ -43,7 +43,10 @@ pub(super) fn story(told: &Told) -> String {
     let mut names = Table::new(&["FROM", "ASKS FOR", "ANSWER", "ANSWERED BY"]);
     told.names.iter().for_each(|row| names.row(row.clone()));
     let mut text = format!("\n{}\n{}\n", calls.plain(), names.plain());
-    line(&mut text, format_args!("PACKETS is what passed between the two pods on the links between nodes;"));
+    line(
+        &mut text,
+        format_args!("PACKETS is what passed between the two pods on the wire between the nodes;"),
+    );
     line(
         &mut text,
         format_args!("IN PLAINTEXT is how many of them held the random mark in the call's payload."),

@@ -33,7 +33,7 @@ pub(super) struct Seen {
     pub(super) to: Pod,
     pub(super) what: &'static str,
     pub(super) record: AccessRecord,
-    /// Packets between the two pods, on all links between nodes.
+    /// Packets between the two pods that passed between nodes.
     pub(super) packets: usize,
     /// Those that hold the payload's mark.
     pub(super) marked: usize,
@@ -102,11 +102,14 @@ fn see(mesh: &Mesh, call: &Call, mark: &Marker, packets: &Packets) -> Result<See
     let record = mesh.daemon(node.name()).wait_record(is_it)?;
     let between =
         from.ips().iter().flat_map(|one| to.ips().iter().map(|other| packets.between(*one, *other)));
-    let between: Vec<_> = between.collect();
-    let (packets, marked) = between
-        .iter()
-        .fold((0, 0), |(all, marked), it| (all + it.len(), marked + it.holding(mark.as_bytes())));
-    Ok(Seen { from, to, what: call.what, record, packets, marked, expected: call.expected })
+    let (mut count, mut marked) = (0, 0);
+    for packets in between {
+        // Each is on the links of both nodes.
+        let packets = packets.on_link_of(from.node().name());
+        count += packets.len();
+        marked += packets.holding(mark.as_bytes());
+    }
+    Ok(Seen { from, to, what: call.what, record, packets: count, marked, expected: call.expected })
 }
 
 fn ask_names(mesh: &Mesh, dns: &serve::Dns) -> Result<Vec<[String; 4]>, LabError> {

@@ -19,11 +19,12 @@ fn answer_all(mut stream: &TcpStream, body: &str) -> io::Result<()> {
         let last = head.contains("connection: close");
         let connection = if last { "close" } else { "keep-alive" };
         let (ip, path) = (peer.ip().to_canonical(), head.split(' ').nth(1).unwrap_or_default());
-        write!(
-            stream,
+        // In one piece: each write would be a packet of its own.
+        let answer = format!(
             "HTTP/1.1 200 OK\r\nx-peer: {ip}\r\nx-path: {path}\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{body}",
             body.len()
-        )?;
+        );
+        stream.write_all(answer.as_bytes())?;
         if last {
             break;
         }
