@@ -73,12 +73,13 @@ impl Driver {
         }
         flush(cx, shared, state)?;
         let mut brought = self.receive(cx, shared, state)?;
-        if brought.consumed > 0 && !brought.full && brought.requests.is_empty() && !brought.closed {
+        if brought.received && !brought.full && brought.requests.is_empty() && !brought.closed {
             // The socket is empty; asking for more has this task woken when there is.
             brought = self.receive(cx, shared, state)?;
         }
-        if brought.consumed > 0 {
-            // There may be more. Others first: they are woken already.
+        if brought.received {
+            // There may be more, even behind a mere part of a record: only a read that finds nothing has us woken by
+            // the socket. Others first: they are woken already.
             cx.waker().wake_by_ref();
         }
         if brought.pong || state.alive {
@@ -124,6 +125,7 @@ impl Driver {
         let received = &mut scratch[start..MAX_RECEIVED + count];
         let mut brought = state.take_in(received)?;
         brought.full = count == READ;
+        brought.received = true;
         let left = &received[brought.consumed..];
         state.partial.clear();
         if left.is_empty() {

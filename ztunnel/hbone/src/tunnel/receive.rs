@@ -17,6 +17,8 @@ pub(super) struct Brought {
     pub(super) closed: bool,
     /// Bytes that were used up.
     pub(super) consumed: usize,
+    /// The socket had something, be it less than a record.
+    pub(super) received: bool,
     /// The read was full: there is more to be read.
     pub(super) full: bool,
     /// The last ping was answered.

@@ -12,7 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::h2::ConnectResponse;
-use crate::record::tests::{Mesh, both_ours};
+use crate::record::tests::{Mesh, both_ours, both_over, socket_pair};
 
 #[derive(Debug, Default)]
 struct Count {
@@ -41,9 +41,18 @@ fn with_tunnel<T>(
     application: impl Fn(UnixStream) + Clone + Send + 'static,
     test: impl AsyncFnOnce(Tunnel) -> T,
 ) -> T {
+    with_connection(async || both_ours(&Mesh::new()).await, application, test)
+}
+
+/// [`with_tunnel`], over a connection of the caller's.
+fn with_connection<T>(
+    connect: impl AsyncFnOnce() -> (Established, Established),
+    application: impl Fn(UnixStream) + Clone + Send + 'static,
+    test: impl AsyncFnOnce(Tunnel) -> T,
+) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
-        let (client, server) = both_ours(&Mesh::new()).await;
+        let (client, server) = connect().await;
         let buffers = Buffers::new();
         let client = Tunnel::client(client, Limits::default(), Timing::default(), buffers.clone());
         let server = Tunnel::server(server, Limits::default(), Timing::default(), buffers);
@@ -255,4 +264,42 @@ fn a_tunnel_that_leaves_serves_its_streams_to_their_end() {
         tunnel.is_leaving()
     });
     assert!(ended);
+}
+
+#[test]
+fn records_that_arrive_in_pieces_need_no_ping_to_go_on() {
+    let connect = async || {
+        let ((left, near), (right, far)) = (socket_pair(), socket_pair());
+        carry_in_pieces(near.try_clone().unwrap(), far.try_clone().unwrap());
+        carry_in_pieces(far, near);
+        both_over(&Mesh::new(), left, right).await
+    };
+    let ended = with_connection(connect, echo, async |tunnel| {
+        let called = call(&tunnel, |mut app| {
+            app.write_all(&[1; 30_000]).unwrap();
+            app.shutdown(Shutdown::Write).unwrap();
+            app.read_to_end(&mut Vec::new()).unwrap()
+        });
+        // Well before anybody pings.
+        let called = tokio::time::timeout(Timing::default().ping_every / 2, called).await;
+        called.ok().map(|(_, thread, _)| thread.join().unwrap())
+    });
+    assert_eq!(ended, Some(30_000));
+}
+
+/// Carries bytes on a thread, so that no record arrives as a whole.
+fn carry_in_pieces(mut from: RawSocket, mut to: RawSocket) {
+    // They share their mode with nobody: both ends are the thread's.
+    from.set_nonblocking(false).unwrap();
+    to.set_nonblocking(false).unwrap();
+    std::thread::spawn(move || {
+        let mut piece = [0; 1448];
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            // Time for the other end to look.
+            std::thread::sleep(Duration::from_millis(5));
+            if to.write_all(&piece[..count]).is_err() {
+                break;
+            }
+        }
+    });
 }

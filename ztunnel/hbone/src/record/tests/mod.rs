@@ -63,7 +63,11 @@ pub(crate) fn socket_pair() -> (Socket, RawSocket) {
 /// Two ends of one connection, both ours.
 pub(crate) async fn both_ours(mesh: &Mesh) -> (Established, Established) {
     let (left, right) = socket_pair();
-    let right = Socket::new(right).unwrap();
+    both_over(mesh, left, Socket::new(right).unwrap()).await
+}
+
+/// The same over sockets of the caller's, that lead to each other.
+pub(crate) async fn both_over(mesh: &Mesh, left: Socket, right: Socket) -> (Established, Established) {
     let tls = mesh.towards("server");
     let (client, server) =
         tokio::join!(super::connect(left, &tls, ADDRESS), super::accept(right, mesh.server.server()));
