@@ -1,10 +1,12 @@
 //! Policy decides about every connection, also about those that live.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::calls::{echoed, outbound, shop};
 
@@ -101,4 +103,46 @@ fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
 
 fn echoed_or_not(from: &harness::Pod, to: std::net::SocketAddr) -> std::io::Result<()> {
     exchange(&mut from.connect(to)?)
+}
+
+#[test]
+fn a_policy_that_comes_while_the_application_is_dialled_counts() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let other = server.serve(0, serve::echo())?;
+    // An application whose queue is full: the daemon's SYN goes unanswered until there is room.
+    let slow = server.netns().within(|| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
+        socket.listen(0)?;
+        Ok(TcpListener::from(socket))
+    })?;
+    let port = slow.local_addr()?.port();
+    let _filling = server.connect(server.at(port))?;
+    let mut dialling = client.connect(server.at(port))?;
+    dialling.write_all(b"x")?;
+    mesh.apply(&deny("wall", "server", "shop/sa/client"))?;
+    eventually("the client is denied", || {
+        Ok(echoed_or_not(&client, server.at(other.port())).is_err().then_some(()))
+    })?;
+    let echoing = std::thread::spawn(move || {
+        let _filled = slow.accept()?;
+        slow.set_nonblocking(true)?;
+        // Longer than the daemon goes on dialling.
+        let end = Instant::now() + Duration::from_secs(12);
+        while Instant::now() < end {
+            if let Ok((mut app, _)) = slow.accept() {
+                app.set_nonblocking(false)?;
+                let mut byte = [0];
+                return Ok(app.read(&mut byte).is_ok_and(|count| count > 0) && app.write_all(&byte).is_ok());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok::<_, std::io::Error>(false)
+    });
+    let answer = dialling.read(&mut [0]);
+    assert!(!matches!(answer, Ok(1..)), "the application answered a client that policy denies");
+    let reached = echoing.join().expect("the application does not panic")?;
+    assert!(!reached, "the application was reached");
+    Ok(())
 }

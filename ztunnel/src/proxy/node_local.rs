@@ -93,7 +93,13 @@ impl Outbound {
         let worker = &self.worker;
         let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);
         // Listed under the receiver, whose policies decide; when the sender goes, its own socket says so.
-        let live = worker.live.connection(&pod.uid, &metered, Some(admission));
+        let live = match worker.list(&pod.uid, &metered, admission) {
+            Ok(live) => live,
+            Err(cut) => {
+                socket.reset_on_close();
+                return worker.conclude(&metered, Err(cut));
+            }
+        };
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
         let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
         worker.conclude(&metered, ended);

@@ -131,7 +131,17 @@ impl Plaintext {
             }
         };
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = self.worker.live.connection(&self.pod.uid, &metered, admission);
+        let listed = match admission {
+            Some(admission) => self.worker.list(&self.pod.uid, &metered, admission),
+            None => Ok(self.worker.live.connection(&self.pod.uid, &metered, None)),
+        };
+        let live = match listed {
+            Ok(live) => live,
+            Err(cut) => {
+                socket.reset_on_close();
+                return self.worker.conclude(&metered, Err(cut));
+            }
+        };
         let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
         let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
         self.worker.conclude(&metered, ended);

@@ -1,13 +1,34 @@
 //! A changed mesh reaches live connections.
 
-use authz::{Attributes, Touched};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use authz::{Attributes, Denied, PolicySet, Touched};
 use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 
-use super::live::Cut;
+use super::live::{Admission, Cut, LiveGuard};
+use super::meter::Metered;
 use super::worker::Worker;
 use crate::decision::verify_peer;
 
 impl Worker {
+    /// Lists a connection that was let in, and asks once more whether it may be: policy may have changed while its
+    /// application was dialled, and only what is listed is asked again when it does.
+    pub(super) fn list(
+        &self,
+        pod: &PodUid,
+        metered: &Rc<Metered>,
+        mut admission: Admission,
+    ) -> Result<LiveGuard, Cut> {
+        let snapshot = self.shared.snapshots.load();
+        let workload = snapshot.workload_by_pod_uid(pod).ok_or(Cut::PodGone)?;
+        if let Err(denied) = admission.ask_again(&snapshot.policies_for(workload)) {
+            self.count_denial(&denied);
+            return Err(Cut::Denied(denied));
+        }
+        Ok(self.live.connection(pod, metered, Some(admission)))
+    }
+
     /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels or
     /// identities changed, and those of peers that changed.
     pub(super) fn recheck(&self, changes: &ChangeSet) {
@@ -34,16 +55,7 @@ impl Worker {
         let policies = snapshot.policies_for(workload);
         let mut refusals = Vec::new();
         self.live.recheck_pod(uid, |admission| {
-            if std::sync::Arc::ptr_eq(&admission.policies, &policies) {
-                return None;
-            }
-            admission.policies = policies.clone();
-            let attributes = Attributes {
-                source: admission.source.as_ref(),
-                source_ip: admission.source_ip,
-                destination: admission.destination,
-            };
-            let denied = policies.evaluate(&attributes).err()?;
+            let denied = admission.ask_again(&policies).err()?;
             refusals.push(denied.clone());
             Some(Cut::Denied(denied))
         });
@@ -58,6 +70,20 @@ impl Worker {
             let count = count.try_into().unwrap_or(u64::MAX);
             self.shared.counts.cuts.with_label_values(&[why.label()]).inc_by(count);
         }
+    }
+}
+
+impl Admission {
+    /// Decides anew if other policies apply than those that decided.
+    fn ask_again(&mut self, policies: &Arc<PolicySet>) -> Result<(), Denied> {
+        if Arc::ptr_eq(&self.policies, policies) {
+            return Ok(());
+        }
+        self.policies = policies.clone();
+        let Self { source, source_ip, destination, .. } = self;
+        let attributes =
+            Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
+        policies.evaluate(&attributes).map(|_permit| ())
     }
 }
 

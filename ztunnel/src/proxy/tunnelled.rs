@@ -16,7 +16,7 @@ use super::baggage;
 use certs::describe;
 
 use super::failure::Failure;
-use super::live::Admission;
+use super::live::{Admission, Cut};
 use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -102,9 +102,15 @@ impl Inbound {
                 return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
             }
         };
-        stream.respond(&ConnectResponse { status: 200, baggage: Some(baggage::of(&local)) });
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = self.worker.live.connection(&self.pod.uid, &metered, Some(admission));
+        let live = match self.worker.list(&self.pod.uid, &metered, admission) {
+            Ok(live) => live,
+            Err(cut) => {
+                stream.refuse(&ConnectResponse::new(if let Cut::Denied(_) = cut { 401 } else { 503 }));
+                return self.worker.conclude(&metered, Err(cut));
+            }
+        };
+        stream.respond(&ConnectResponse { status: 200, baggage: Some(baggage::of(&local)) });
         // What the tunnel sends goes to the application: the source of the connection is at the tunnel's end.
         let relayed = live.run(stream.relay(app, Rc::new(super::meter::Reversed(metered.clone())))).await;
         self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| describe(&error))));
