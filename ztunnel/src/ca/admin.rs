@@ -1,7 +1,7 @@
 //! Where the CA itself is asked.
 
 use certs::serial_number;
-use daemon::admin::{Admin, BindError, Listener, Surface, ready_made, serve};
+use daemon::admin::{Admin, BindError, Places, ready_made};
 use daemon::tasks::Tasks;
 use prometheus::IntCounterVec;
 use rustls_pki_types::CertificateDer;
@@ -48,23 +48,13 @@ pub(super) async fn listen(
     panics: &IntCounterVec,
     tasks: &Tasks,
 ) -> Result<(), BindError> {
-    let mut surfaces = Vec::new();
-    if let Some(path) = &listen.admin_socket {
-        surfaces.push((Surface::Admin, Listener::unix(path)?));
-    }
-    if let Some(address) = listen.admin {
-        surfaces.push((Surface::AdminReadOnly, Listener::loopback(address).await?));
-    }
-    if let Some(address) = listen.metrics {
-        surfaces.push((Surface::Metrics, Listener::any(address).await?));
-    }
-    if let Some(address) = listen.readiness {
-        surfaces.push((Surface::Probes, Listener::any(address).await?));
-    }
-    for (surface, listener) in surfaces {
-        tasks.spawn("admin", serve(admin.clone(), surface, listener, panics.clone()));
-    }
-    Ok(())
+    let places = Places {
+        admin_socket: listen.admin_socket.as_deref(),
+        admin: listen.admin,
+        metrics: listen.metrics,
+        readiness: listen.readiness,
+    };
+    places.serve(admin, panics, tasks).await.map_err(|(_option, error)| error)
 }
 
 fn serials(certificates: &[CertificateDer<'_>]) -> Vec<Value> {

@@ -1,10 +1,9 @@
 //! The command line of `ztunnel ca`.
 
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
-use daemon::config::{ConfigError, ConfigErrors, File, Flags};
+use clap::{Args, Subcommand};
+use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 
 use super::config::{CaServerConfig, OPTIONS};
 use super::node_key::NodeKeyArgs;
@@ -22,7 +21,7 @@ pub struct CaArgs {
     #[arg(long = "config", value_name = "FILE", env = "ZTUNNEL_CA_CONFIG")]
     file: Option<PathBuf>,
     #[command(flatten)]
-    options: OptionFlags,
+    options: OptionFlags<CaServerConfig>,
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -30,46 +29,18 @@ pub(super) enum CaVerb {
     NodeKey(NodeKeyArgs),
 }
 
-/// One flag per option.
-#[derive(Clone, Debug)]
-struct OptionFlags(Flags);
-
 impl CaArgs {
     /// Reads the file, the environment and the flags.
     ///
     /// # Errors
     /// Everything that is wrong, not just the first.
     pub fn load(&self) -> Result<CaServerConfig, ConfigErrors> {
-        let text = self.file.as_deref().map(read).transpose()?;
-        let file = self.file.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
-        CaServerConfig::resolve(file, |name| std::env::var(name).ok(), &self.options.0)
+        self.options.resolve(self.file.as_deref())?.checked()
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source: io::Error| ConfigError::Read { path: path.to_owned(), source };
-    fs::read_to_string(path).map_err(failed)
-}
-
-impl Args for OptionFlags {
-    fn augment_args(command: Command) -> Command {
-        OPTIONS.add_to(command)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        OPTIONS.add_to(command)
-    }
-}
-
-impl FromArgMatches for OptionFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(OPTIONS.flags(matches)))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0 = OPTIONS.flags(matches);
-        Ok(())
-    }
+impl Configured for CaServerConfig {
+    const OPTIONS: &'static Options<Self> = &OPTIONS;
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Accepting callers.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,20 +12,6 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::issuer::{Desk, Issuer};
-
-/// Listens on `address`. `[::]` means all of the machine's addresses, also where the kernel has no IPv6.
-pub(super) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Err(error)
-            if address.is_ipv6()
-                && address.ip().is_unspecified()
-                && error.raw_os_error() == Some(nix::errno::Errno::EAFNOSUPPORT as i32) =>
-        {
-            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
-        }
-        bound => bound,
-    }
-}
 
 /// Accepts callers.
 pub(super) struct Reception {

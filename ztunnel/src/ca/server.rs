@@ -10,7 +10,7 @@ use daemon::tasks::Tasks;
 
 use super::config::CaServerConfig;
 use super::issuer::{Issuer, IssuerSettings};
-use super::listener::{self, Reception};
+use super::listener::Reception;
 use super::metrics::CaMetrics;
 use super::nodes::NodeFolder;
 use super::root::{self, FollowedRoot, Root};
@@ -79,7 +79,7 @@ impl CaServer {
         let nodes = NodeFolder::new(config.trust.nodes.clone());
         let issuer = Issuer::new(settings(config), root.clone(), nodes, runs_on, clock, metrics);
         let address = config.listen.address;
-        let bound = listener::bind(address).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
+        let bound = daemon::admin::bind_any(address).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (address, listener) = bound.map_err(|source| StartError::Bind { address, source })?;
         tasks.spawn("root", following);
         tasks.spawn("serving certificate", serving.keep());

@@ -1,10 +1,9 @@
 //! The command line of `ztunnel proxy` and `ztunnel config`.
 
-use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::path::PathBuf;
 
-use clap::{ArgMatches, Args, Command, FromArgMatches};
-use daemon::config::{ConfigError, ConfigErrors, File, Flags};
+use clap::Args;
+use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 
 use crate::config::{Config, OPTIONS};
 
@@ -26,12 +25,8 @@ pub struct ConfigArgs {
     #[arg(long = "config", value_name = "FILE", env = "ZTUNNEL_CONFIG")]
     pub file: Option<PathBuf>,
     #[command(flatten)]
-    options: OptionFlags,
+    options: OptionFlags<Config>,
 }
-
-/// One flag per option.
-#[derive(Clone, Debug)]
-struct OptionFlags(Flags);
 
 impl ConfigArgs {
     /// Reads the file, the environment and the flags.
@@ -39,9 +34,7 @@ impl ConfigArgs {
     /// # Errors
     /// Everything that is wrong, not just the first.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        let text = self.file.as_deref().map(read).transpose()?;
-        let file = self.file.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
-        Config::resolve(file, |name| std::env::var(name).ok(), &self.options.0)
+        self.options.resolve(self.file.as_deref())?.checked()
     }
 
     /// What the file, the environment and the flags say, unchecked where something is missing, as a file that
@@ -50,36 +43,10 @@ impl ConfigArgs {
     /// # Errors
     /// Everything that cannot be read.
     pub fn document(&self) -> Result<String, ConfigErrors> {
-        let text = self.file.as_deref().map(read).transpose()?;
-        let file = self.file.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
-        let env = |name: &str| std::env::var(name).ok();
-        let config = OPTIONS.resolve(Config::default(), file, env, &self.options.0)?;
-        Ok(OPTIONS.document(&config))
+        Ok(OPTIONS.document(&self.options.resolve(self.file.as_deref())?))
     }
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
-    let failed = |source: io::Error| ConfigError::Read { path: path.to_owned(), source };
-    fs::read_to_string(path).map_err(failed)
-}
-
-impl Args for OptionFlags {
-    fn augment_args(command: Command) -> Command {
-        OPTIONS.add_to(command)
-    }
-
-    fn augment_args_for_update(command: Command) -> Command {
-        OPTIONS.add_to(command)
-    }
-}
-
-impl FromArgMatches for OptionFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self(OPTIONS.flags(matches)))
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0 = OPTIONS.flags(matches);
-        Ok(())
-    }
+impl Configured for Config {
+    const OPTIONS: &'static Options<Self> = &OPTIONS;
 }

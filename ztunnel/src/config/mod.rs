@@ -183,9 +183,12 @@ impl Config {
         env: impl Fn(&str) -> Option<String>,
         flags: &Flags,
     ) -> Result<Self, ConfigErrors> {
-        let config = OPTIONS.resolve(Self::default(), file, env, flags)?;
-        check::check(&config)?;
-        Ok(config)
+        OPTIONS.resolve(Self::default(), file, env, flags)?.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigErrors> {
+        check::check(&self)?;
+        Ok(self)
     }
 }
 

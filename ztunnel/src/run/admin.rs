@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use certs::Identities;
-use daemon::admin::{self, Admin, Listener, Parts, Surface, ready_made, serve};
+use daemon::admin::{Admin, Parts, Places, ready_made};
 use daemon::drain::Drainer;
 use daemon::logs::Level;
 use daemon::metrics::Metrics;
@@ -18,12 +18,6 @@ use super::follow::Notes;
 use crate::config::{Config, ListenConfig, OPTIONS};
 use crate::enrol::PodStatus;
 use crate::proxy::{Shared, Workers};
-
-/// What is shown, on every surface that is configured.
-pub(super) struct Surfaces {
-    pub(super) admin: Admin,
-    pub(super) panics: IntCounterVec,
-}
 
 /// What every daemon of ours shows.
 pub(super) fn content(
@@ -75,31 +69,21 @@ pub(super) fn provide(
     );
 }
 
-impl Surfaces {
-    /// Listens as the configuration says.
-    pub(super) async fn listen(&self, listen: &ListenConfig, tasks: &Tasks) -> Result<(), RunError> {
-        let failed = |option| move |source| RunError::Bind { option, source };
-        if let Some(path) = &listen.admin_socket {
-            self.serve(Surface::Admin, Listener::unix(path).map_err(failed("adminSocket"))?, tasks);
-        }
-        if let Some(address) = listen.admin {
-            let listener = Listener::loopback(address).await.map_err(failed("admin"))?;
-            self.serve(Surface::AdminReadOnly, listener, tasks);
-        }
-        if let Some(address) = listen.metrics {
-            let listener = Listener::any(address).await.map_err(failed("metrics"))?;
-            self.serve(Surface::Metrics, listener, tasks);
-        }
-        if let Some(address) = listen.readiness {
-            let listener = Listener::any(address).await.map_err(failed("readiness"))?;
-            self.serve(Surface::Probes, listener, tasks);
-        }
-        Ok(())
-    }
-
-    fn serve(&self, surface: Surface, listener: admin::Listener, tasks: &Tasks) {
-        tasks.spawn("admin", serve(self.admin.clone(), surface, listener, self.panics.clone()));
-    }
+/// Listens as the configuration says.
+pub(super) async fn listen(
+    admin: &Admin,
+    listen: &ListenConfig,
+    panics: &IntCounterVec,
+    tasks: &Tasks,
+) -> Result<(), RunError> {
+    let places = Places {
+        admin_socket: listen.admin_socket.as_deref(),
+        admin: listen.admin,
+        metrics: listen.metrics,
+        readiness: listen.readiness,
+    };
+    let served = places.serve(admin, panics, tasks).await;
+    served.map_err(|(option, source)| RunError::Bind { option, source })
 }
 
 fn list<T: serde::Serialize>(items: impl Iterator<Item = T>) -> Value {

@@ -61,7 +61,7 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let (drainer, drain, finished) = drain::channel();
     let tasks = Tasks::new(OnPanic::Abort, counts.panics.clone());
     let readiness = Readiness::default();
-    let mut shutdown = Some(daemon::signals::Shutdown::listen().map_err(RunError::Signals)?);
+    let shutdown = daemon::signals::Shutdown::listen().map_err(RunError::Signals)?;
 
     let (identities, upkeep) = identities(&config)?;
     tasks.spawn("certificates", upkeep.run());
@@ -86,7 +86,8 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
         counts,
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = Arc::new(Workers::start(config.workers.count(cores), &shared)?);
+    let count = config.workers.count(cores);
+    let workers = Arc::new(Workers::start(count, &shared)?);
     tasks.spawn("rotation", rotate::follow(identities.changes(), workers.clone()));
 
     let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
@@ -106,17 +107,12 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let following = follow.notes();
     tasks.spawn("mesh", follow.run(enrolment, captured));
 
-    let admin = admin::Surfaces {
-        admin: admin::content(&config, &readiness, &metrics, level, &drainer),
-        panics: shared.counts.panics.clone(),
-    };
-    admin::provide(&admin.admin, &config, &shared, &workers, &identities, following, told);
-    admin.listen(&config.listen, &tasks).await?;
-    tracing::info!(node = config.node, workers = config.workers.count(cores), "running");
+    let admin = admin::content(&config, &readiness, &metrics, level, &drainer);
+    admin::provide(&admin, &config, &shared, &workers, &identities, following, told);
+    admin::listen(&admin, &config.listen, &shared.counts.panics, &tasks).await?;
+    tracing::info!(node = config.node, workers = count, "running");
 
-    if let Some(shutdown) = shutdown.take() {
-        tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
-    }
+    tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
     Ok(end(finished, &drain, &drainer, &readiness).await)
 }
 

@@ -68,11 +68,7 @@ impl Listener {
     /// # Errors
     /// [`BindError`].
     pub async fn any(addr: SocketAddr) -> Result<Self, BindError> {
-        let mut bound = TcpListener::bind(addr).await;
-        let no_ipv6 = |error: &io::Error| error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32);
-        if addr.is_ipv6() && addr.ip().is_unspecified() && bound.as_ref().is_err_and(no_ipv6) {
-            bound = TcpListener::bind((Ipv4Addr::UNSPECIFIED, addr.port())).await;
-        }
+        let bound = bind_any(addr).await;
         bound.map(Self::Tcp).map_err(|source| BindError::Bind { on: addr.to_string(), source })
     }
 
@@ -106,4 +102,17 @@ impl Listener {
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }
     }
+}
+
+/// Listens on `addr`. `[::]` means all of the machine's addresses, also where the kernel has no IPv6.
+///
+/// # Errors
+/// What the system answers.
+pub async fn bind_any(addr: SocketAddr) -> io::Result<TcpListener> {
+    let bound = TcpListener::bind(addr).await;
+    let no_ipv6 = |error: &io::Error| error.raw_os_error() == Some(Errno::EAFNOSUPPORT as i32);
+    if addr.is_ipv6() && addr.ip().is_unspecified() && bound.as_ref().is_err_and(no_ipv6) {
+        return TcpListener::bind((Ipv4Addr::UNSPECIFIED, addr.port())).await;
+    }
+    bound
 }

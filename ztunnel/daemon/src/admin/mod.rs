@@ -5,6 +5,7 @@
 
 mod handler;
 mod listener;
+mod places;
 mod server;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,8 @@ use crate::metrics::Metrics;
 use crate::ready::Readiness;
 
 pub use handler::Surface;
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, bind_any};
+pub use places::Places;
 pub use server::serve;
 
 /// What the server shows and does. Clones share it.

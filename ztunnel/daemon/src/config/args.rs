@@ -1,12 +1,71 @@
 //! Flags.
 
-use clap::{Arg, ArgMatches, Command};
+use std::marker::PhantomData;
+use std::path::Path;
+use std::{fs, io};
 
-use crate::config::{Opt, Options};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::config::{ConfigError, ConfigErrors, File, Opt, Options};
 
 /// Options that were given as flags: key and text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags(Vec<(&'static str, String)>);
+
+/// A configuration that a table of options describes.
+pub trait Configured: Default + 'static {
+    /// The table.
+    const OPTIONS: &'static Options<Self>;
+}
+
+/// One flag per option of a configuration, to be flattened into a command's arguments.
+#[derive(Clone, Debug)]
+pub struct OptionFlags<C> {
+    flags: Flags,
+    of: PhantomData<fn() -> C>,
+}
+
+impl<C: Configured> OptionFlags<C> {
+    /// What the file, this process's environment and the flags say on top of the defaults.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not just the first.
+    pub fn resolve(&self, file: Option<&Path>) -> Result<C, ConfigErrors> {
+        let text = file.map(read).transpose()?;
+        let file = file.zip(text.as_deref()).map(|(path, text)| File { path, text });
+        C::OPTIONS.resolve(C::default(), file, |name| std::env::var(name).ok(), &self.flags)
+    }
+
+    fn of(matches: &ArgMatches) -> Self {
+        Self { flags: C::OPTIONS.flags(matches), of: PhantomData }
+    }
+}
+
+impl<C: Configured> Args for OptionFlags<C> {
+    fn augment_args(command: Command) -> Command {
+        C::OPTIONS.add_to(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        C::OPTIONS.add_to(command)
+    }
+}
+
+impl<C: Configured> FromArgMatches for OptionFlags<C> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self::of(matches))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::of(matches);
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let failed = |source: io::Error| ConfigError::Read { path: path.to_owned(), source };
+    fs::read_to_string(path).map_err(failed)
+}
 
 impl Flags {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {

@@ -13,7 +13,7 @@ mod value;
 
 use std::path::Path;
 
-pub use args::Flags;
+pub use args::{Configured, Flags, OptionFlags};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use value::{Value, ValueError, from_str, set};
 

@@ -112,9 +112,12 @@ impl CaServerConfig {
         env: impl Fn(&str) -> Option<String>,
         flags: &Flags,
     ) -> Result<Self, ConfigErrors> {
-        let config = OPTIONS.resolve(Self::default(), file, env, flags)?;
-        check::check(&config)?;
-        Ok(config)
+        OPTIONS.resolve(Self::default(), file, env, flags)?.checked()
+    }
+
+    pub(super) fn checked(self) -> Result<Self, ConfigErrors> {
+        check::check(&self)?;
+        Ok(self)
     }
 }
 
