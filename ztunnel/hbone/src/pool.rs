@@ -47,7 +47,7 @@ impl<K: Clone + Eq + Hash> Pool<K> {
     }
 
     /// A stream of some tunnel under `key`. Opens a tunnel by `dial` if there is none with room; those who ask
-    /// meanwhile share it. Whether the stream's tunnel is a fresh one is the second value.
+    /// meanwhile share it.
     ///
     /// # Errors
     /// When `dial` fails. Those who waited for it dial for themselves, one after the other: what stood in the way of
@@ -60,10 +60,10 @@ impl<K: Clone + Eq + Hash> Pool<K> {
         key: &K,
         request: &ConnectRequest,
         dial: impl AsyncFn() -> Result<Tunnel, Arc<E>>,
-    ) -> Result<(Stream, bool), Arc<E>> {
+    ) -> Result<Stream, Arc<E>> {
         loop {
             match self.turn(key, request) {
-                Turn::Open(stream) => return Ok((stream, false)),
+                Turn::Open(stream) => return Ok(stream),
                 Turn::Wait(mut dialled) => {
                     // Ends with an error when the dialling one is done: its sender is gone then.
                     let _ended = dialled.changed().await;
@@ -72,7 +72,7 @@ impl<K: Clone + Eq + Hash> Pool<K> {
                     let tunnel = dial().await?;
                     turn.succeed(tunnel.clone());
                     if let Ok(stream) = tunnel.open(request) {
-                        return Ok((stream, true));
+                        return Ok(stream);
                     }
                 }
             }
@@ -97,13 +97,6 @@ impl<K: Clone + Eq + Hash> Pool<K> {
             entry.tunnels.retain(|tunnel| !tunnel.is_leaving());
             !entry.tunnels.is_empty() || entry.dial.is_some()
         });
-    }
-
-    /// How many tunnels there are, and how many streams they have.
-    pub fn counts(&self) -> (usize, usize) {
-        let entries = self.entries.borrow();
-        let tunnels = entries.values().flat_map(|entry| &entry.tunnels);
-        tunnels.fold((0, 0), |(count, streams), tunnel| (count + 1, streams + tunnel.stream_count()))
     }
 
     fn turn(&self, key: &K, request: &ConnectRequest) -> Turn<'_, K> {

@@ -15,7 +15,9 @@ mod workload;
 
 pub use address::{Network, NetworkAddress};
 pub use namespace::{EgressMode, NamespaceSettings};
-pub use select::{Affinities, AffinityKey, Chosen, Family, NoEndpoint, Place, Remembered, Request, select};
+pub use select::{
+    Affinities, AffinityKey, Chosen, Draws, Family, NoEndpoint, Place, Remembered, Request, select,
+};
 pub use service::{
     Affinity, AppProtocol, DestinationHealth, Endpoint, EndpointTarget, Hostname, LoadBalancing, Resolution,
     Scope, Service, ServiceKey, ServicePort, TargetPort, TrafficPolicy, WaypointRef,

@@ -9,6 +9,7 @@ use identity::SpiffeId;
 use mesh::{EndpointTarget, Service, Snapshot, Workload};
 
 use super::is_ours;
+use crate::redirect::canonical;
 
 /// A CONNECT request in a tunnel to a pod of this node.
 #[derive(Clone, Copy, Debug)]
@@ -160,10 +161,6 @@ fn own_port(service: &Service, local: &Workload, ip: IpAddr, port: u16) -> Resul
         return Err(InboundError::NotAnEndpoint { host: host() });
     };
     endpoint.port_for(port).ok_or_else(|| InboundError::NoSuchPort { host: host(), port })
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl InboundError {

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use mesh::{
-    DestinationHealth, Endpoint, EndpointTarget, Family, Network, NetworkAddress, Service, Snapshot, Workload,
+    DestinationHealth, Draws, Endpoint, EndpointTarget, Family, Network, NetworkAddress, Service, Snapshot,
+    Workload,
 };
 
 use super::names::candidates;
@@ -120,14 +121,10 @@ fn is_service_name(name: &str, domain: &str) -> bool {
     name.strip_suffix(domain).is_some_and(|name| name.ends_with(".svc."))
 }
 
-/// Fisher and Yates, with random bits stretched by splitmix64.
-fn shuffle(items: &mut [IpAddr], mut random: u64) {
+/// Fisher and Yates.
+fn shuffle(items: &mut [IpAddr], random: u64) {
+    let mut draws = Draws::new(random);
     for last in (1..items.len()).rev() {
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let bound = u64::try_from(last + 1).unwrap_or(u64::MAX);
-        let chosen = usize::try_from((mixed ^ (mixed >> 31)) % bound).unwrap_or(last);
-        items.swap(chosen, last);
+        items.swap(draws.below_len(last + 1), last);
     }
 }

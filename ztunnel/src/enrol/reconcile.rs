@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use certs::describe;
+
 use super::enrolled::Enrolled;
 use super::error::EnrolError;
 use super::registry::Registry;
 use super::state::Record;
-use certs::describe;
-
 use super::{DesiredPod, PodUid, StateError};
 use crate::netns::{Discovery, PodNetns, discover};
 use crate::redirect::{Capture, CapturePhase};

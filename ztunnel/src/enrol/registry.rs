@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use certs::describe;
+
 use super::enrolled::{Enrolled, Means};
 use super::error::EnrolError;
 use super::lease::Command;
 use super::state::Record;
-use certs::describe;
-
 use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid};
 use crate::netns::{PodNetns, discover};
 use crate::redirect::CaptureOptions;

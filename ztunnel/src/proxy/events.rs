@@ -37,11 +37,6 @@ pub struct ProxyEvents {
 }
 
 impl Captured {
-    /// All captured pods.
-    pub fn pods(&self) -> Vec<Arc<ServedPod>> {
-        lock(&self.pods).values().cloned().collect()
-    }
-
     /// Says which ports of each pod the kubelet probes.
     pub fn set_probe_ports(&self, ports: HashMap<mesh::PodUid, Vec<u16>>) {
         for (uid, pod) in &*lock(&self.pods) {
@@ -64,9 +59,7 @@ impl ProxyEvents {
         let (status, told) = watch::channel(None);
         (Self { captured, workers, others, status }, told)
     }
-}
 
-impl ProxyEvents {
     fn tell(&self, event: PodEvent) {
         // Nobody else may be there.
         let _nobody = self.others.send(event);

@@ -5,14 +5,12 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use certs::IdentityConfigs;
+use certs::{IdentityConfigs, describe};
 use hbone::h2::Limits;
 use hbone::record::{self, Established};
 use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
 use tokio::time::timeout;
-
-use certs::describe;
 
 use super::pod::ServedPod;
 use super::shared::{Handshakes, Slot};

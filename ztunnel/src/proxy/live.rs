@@ -141,25 +141,16 @@ impl Live {
     }
 
     /// Asks `check` about each admitted connection of a pod; it may replace the policies, or say why to cut.
-    pub(super) fn recheck_pod(
-        &self,
-        pod: &PodUid,
-        mut check: impl FnMut(&mut Admission) -> Option<Cut>,
-    ) -> usize {
-        let mut entries = self.0.borrow_mut();
-        let keys: Vec<usize> = entries.by_pod.get(pod).into_iter().flatten().copied().collect();
-        let mut cut = 0;
-        for key in keys {
-            if let Some(Entry {
-                what: What::Connection { cut: cell, admission: Some(admission), .. }, ..
-            }) = entries.slab.get_mut(key)
+    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Admission) -> Option<Cut>) {
+        let Entries { slab, by_pod, .. } = &mut *self.0.borrow_mut();
+        for key in by_pod.get(pod).into_iter().flatten() {
+            if let Some(Entry { what: What::Connection { cut, admission: Some(admission), .. }, .. }) =
+                slab.get_mut(*key)
                 && let Some(why) = check(admission)
             {
-                cell.cut(&why);
-                cut += 1;
+                cut.cut(&why);
             }
         }
-        cut
     }
 
     /// Asks `check` about each tunnel from a workload: whether its peer may still be who it is.

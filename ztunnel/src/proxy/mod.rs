@@ -11,6 +11,7 @@
 
 mod accept;
 mod baggage;
+mod conclude;
 mod dial;
 mod events;
 mod failure;

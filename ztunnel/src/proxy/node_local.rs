@@ -9,8 +9,6 @@ use daemon::logs::{Direction, Path};
 use hbone::relay;
 use hbone::socket::Socket;
 
-use certs::describe;
-
 use super::failure::Failure;
 use super::live::Admission;
 use super::meter::Metered;
@@ -97,12 +95,11 @@ impl Outbound {
             Ok(live) => live,
             Err(cut) => {
                 socket.reset_on_close();
-                return worker.conclude(&metered, Err(cut));
+                return worker.cut_off(&metered, &cut);
             }
         };
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
-        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
-        worker.conclude(&metered, ended);
+        worker.conclude(&metered, live.run(joined).await);
     }
 
     fn denied(&self, error: InboundError) -> Failure {

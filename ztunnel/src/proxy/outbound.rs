@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use daemon::logs::{Direction, Path};
@@ -10,10 +10,8 @@ use hbone::relay;
 use hbone::socket::Socket;
 use hbone::tunnel::Stream;
 use identity::SpiffeId;
-use mesh::{AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
+use mesh::{Affinities, AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
 use smallvec::SmallVec;
-
-use certs::describe;
 
 use super::failure::Failure;
 use super::meter::Metered;
@@ -22,7 +20,7 @@ use super::pod::ServedPod;
 use super::tunnel_out::Asker;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, Call, Passed, Plan, Refused, Upstream};
+use crate::decision::{self, Call, Plan, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening};
@@ -196,18 +194,17 @@ impl Outbound {
         }
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
         let live = self.worker.live.connection(&self.pod.uid, &metered, None);
-        let ended = match carrier {
+        match carrier {
             Carrier::Stream(stream) => {
                 let relayed = live.run(stream.relay(socket, metered.clone())).await;
-                relayed.map(|relayed| relayed.map_err(|error| describe(&error)))
+                self.worker.conclude(&metered, relayed);
             }
             Carrier::Plain(upstream) => {
                 let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-                live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)))
+                self.worker.conclude(&metered, live.run(joined).await);
             }
-            Carrier::Local(_) => return,
-        };
-        self.worker.conclude(&metered, ended);
+            Carrier::Local(_) => {}
+        }
     }
 
     /// What is told of the connection.
@@ -251,20 +248,25 @@ impl Outbound {
     }
 
     fn recall(&self, service: &ServiceKey, port: u16) -> Option<Remembered> {
-        let key = AffinityKey { client: self.client.ip(), service: service.clone(), port };
-        let affinities = self.worker.shared.affinities.lock().unwrap_or_else(|it| it.into_inner());
-        affinities.recall(&key, Instant::now()).cloned()
+        self.affinities().recall(&self.affinity(service, port), Instant::now()).cloned()
     }
 
     fn remember(&self, plan: &Plan) {
         if let Some(picked) = plan.picked()
             && let Some(timeout) = picked.remember
         {
-            let (service, port) = (picked.service.clone(), picked.port);
-            let key = AffinityKey { client: self.client.ip(), service, port };
-            let mut affinities = self.worker.shared.affinities.lock().unwrap_or_else(|it| it.into_inner());
-            affinities.remember(key, picked.endpoint.clone(), timeout, Instant::now());
+            let key = self.affinity(&picked.service, picked.port);
+            self.affinities().remember(key, picked.endpoint.clone(), timeout, Instant::now());
         }
+    }
+
+    fn affinity(&self, service: &ServiceKey, port: u16) -> AffinityKey {
+        AffinityKey { client: self.client.ip(), service: service.clone(), port }
+    }
+
+    fn affinities(&self) -> MutexGuard<'_, Affinities> {
+        // Every change is one step: a panic elsewhere leaves nothing half done.
+        self.worker.shared.affinities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -274,10 +276,7 @@ const fn path(plan: &Plan) -> Path {
         Plan::Direct { .. } => Path::Direct,
         Plan::Hbone(_) | Plan::Waypoint(_) => Path::Hbone,
         Plan::Local(_) => Path::NodeLocal,
-        Plan::Passthrough { passed: Passed::Node | Passed::Service | Passed::Unknown, .. } => {
-            Path::Passthrough
-        }
-        Plan::Passthrough { passed: Passed::UnknownReported, .. } => Path::Passthrough,
+        Plan::Passthrough { .. } => Path::Passthrough,
     }
 }
 

@@ -11,8 +11,6 @@ use hbone::relay;
 use hbone::socket::Socket;
 use mesh::{NetworkAddress, Workload};
 
-use certs::describe;
-
 use super::live::Admission;
 use super::meter::Metered;
 use super::pod::ServedPod;
@@ -65,15 +63,7 @@ impl Plaintext {
             Ok(admitted) => admitted,
             Err(error) => {
                 socket.reset_on_close();
-                let flag = match &error {
-                    InboundError::Denied(denied) => {
-                        self.worker.count_denial(denied);
-                        opening.policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
-                        ResponseFlag::Deny
-                    }
-                    _ => ResponseFlag::Connect,
-                };
-                return self.worker.telemetry.open(opening).failed(flag, describe(&error));
+                return self.worker.not_let_in(opening, &error);
             }
         };
         drop(snapshot);
@@ -139,12 +129,11 @@ impl Plaintext {
             Ok(live) => live,
             Err(cut) => {
                 socket.reset_on_close();
-                return self.worker.conclude(&metered, Err(cut));
+                return self.worker.cut_off(&metered, &cut);
             }
         };
         let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-        let ended = live.run(joined).await.map(|joined| joined.map_err(|error| describe(&error)));
-        self.worker.conclude(&metered, ended);
+        self.worker.conclude(&metered, live.run(joined).await);
     }
 
     fn opening(&self, local: Arc<Workload>, source: Option<Arc<Workload>>) -> Opening {

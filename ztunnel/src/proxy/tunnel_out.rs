@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use certs::{IdentityConfigs, PeerIdentities};
+use certs::{IdentityConfigs, PeerIdentities, describe};
 use hbone::forwarded::Forwarded;
 use hbone::h2::{ConnectRequest, Limits, Method};
 use hbone::record::{self, HandshakeError};
@@ -13,8 +13,6 @@ use identity::SpiffeId;
 use tokio::time::{Instant, timeout};
 
 use super::baggage;
-use certs::describe;
-
 use super::failure::Failure;
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -61,8 +59,7 @@ impl Worker {
         // A tunnel that was going may refuse a stream that it has not looked at: once more, with another.
         let mut again = true;
         loop {
-            let (mut stream, _) =
-                self.pool.stream(&key, &request, &dial).await.map_err(Arc::unwrap_or_clone)?;
+            let mut stream = self.pool.stream(&key, &request, &dial).await.map_err(Arc::unwrap_or_clone)?;
             match self.answer(&mut stream).await {
                 Ok(()) => return Ok(stream),
                 Err(failure) if again && is_refused_unseen(&failure) => again = false,

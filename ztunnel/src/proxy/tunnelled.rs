@@ -13,11 +13,9 @@ use identity::SpiffeId;
 use mesh::Workload;
 
 use super::baggage;
-use certs::describe;
-
 use super::failure::Failure;
 use super::live::{Admission, Cut};
-use super::meter::Metered;
+use super::meter::{Metered, Reversed};
 use super::pod::ServedPod;
 use super::worker::Worker;
 use super::workers::Load;
@@ -107,29 +105,19 @@ impl Inbound {
             Ok(live) => live,
             Err(cut) => {
                 stream.refuse(&ConnectResponse::new(if let Cut::Denied(_) = cut { 401 } else { 503 }));
-                return self.worker.conclude(&metered, Err(cut));
+                return self.worker.cut_off(&metered, &cut);
             }
         };
         stream.respond(&ConnectResponse { status: 200, baggage: Some(baggage::of(&local)) });
         // What the tunnel sends goes to the application: the source of the connection is at the tunnel's end.
-        let relayed = live.run(stream.relay(app, Rc::new(super::meter::Reversed(metered.clone())))).await;
-        self.worker.conclude(&metered, relayed.map(|relayed| relayed.map_err(|error| describe(&error))));
+        let relayed = live.run(stream.relay(app, Rc::new(Reversed(metered.clone())))).await;
+        self.worker.conclude(&metered, relayed);
     }
 
     fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: &InboundError) {
         stream.refuse(&ConnectResponse::new(error.status()));
-        let flag = match error {
-            InboundError::Denied(denied) => {
-                self.worker.count_denial(denied);
-                ResponseFlag::Deny
-            }
-            _ => ResponseFlag::Connect,
-        };
-        let mut opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()));
-        if let InboundError::Denied(denied) = error {
-            opening.policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
-        }
-        self.worker.telemetry.open(opening).failed(flag, describe(error));
+        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()));
+        self.worker.not_let_in(opening, error);
     }
 
     fn opening(&self, local: Arc<Workload>, destination: SocketAddr) -> Opening {

@@ -1,32 +1,30 @@
 //! One worker: a thread with its own reactor, connections, tunnels and pool.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use authz::Denied;
-use daemon::metrics::ResponseFlag;
 use daemon::tasks::{OnPanic, Tasks};
 use foldhash::fast::RandomState;
 use hbone::pool::Pool;
 use hbone::tunnel::Buffers;
+use mesh::Draws;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
 
 use super::inbound::HandshakesBySource;
 use super::live::{Cut, Live};
-use super::meter::Metered;
 use super::pod::ServedPod;
 use super::shared::Shared;
 use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
 use super::{accept, inbound, outbound, plaintext};
 use crate::probe::HostSockets;
-use crate::telemetry::{Telemetry, policy_ref};
+use crate::telemetry::Telemetry;
 
 /// What a worker's tasks share. Not `Send`: it stays on its thread.
 #[derive(Debug)]
@@ -43,7 +41,7 @@ pub(super) struct Worker {
     /// The node's own sockets; none where they cannot be asked for, and no connection is a probe then.
     pub(super) host_sockets: Option<HostSockets>,
     pods: RefCell<HashMap<mesh::PodUid, Served, RandomState>>,
-    random: Cell<u64>,
+    random: RefCell<Draws>,
 }
 
 /// A pod, and the tasks that accept its connections on this worker.
@@ -98,7 +96,7 @@ impl Worker {
             handshakes: HandshakesBySource::default(),
             host_sockets: host_sockets.ok(),
             pods: RefCell::default(),
-            random: Cell::new(seed()),
+            random: RefCell::new(Draws::new(seed())),
             shared,
         }
     }
@@ -113,41 +111,9 @@ impl Worker {
         self.pods.borrow().keys().cloned().collect()
     }
 
-    /// Random bits (SplitMix64 from a random seed): for choices, never for secrets.
+    /// Random bits: for choices, never for secrets.
     pub(super) fn random(&self) -> u64 {
-        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.random.set(state);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Notes how a connection ended.
-    pub(super) fn conclude(&self, metered: &Metered, ended: Result<Result<(), String>, Cut>) {
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => metered.broken(&error),
-            Err(cut) => {
-                let flag = match &cut {
-                    Cut::Denied(denied) => {
-                        let policy = denied.policy.as_ref().map(|name| policy_ref(name, denied.rule));
-                        metered.decided_by(policy.as_ref());
-                        ResponseFlag::Deny
-                    }
-                    _ => ResponseFlag::Connect,
-                };
-                metered.failed(flag, cut);
-            }
-        }
-    }
-
-    pub(super) fn count_denial(&self, denied: &Denied) {
-        let (namespace, name) = match &denied.policy {
-            Some(policy) => (&*policy.namespace, &*policy.name),
-            None => ("", ""),
-        };
-        let reason = denied.reason.label();
-        self.shared.counts.denials.with_label_values(&[namespace, name, reason]).inc();
+        self.random.borrow_mut().bits()
     }
 
     /// Serves a connection.

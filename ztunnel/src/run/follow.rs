@@ -121,11 +121,10 @@ impl Notes {
         for note in &translation.notes {
             tracing::info!(%note, "manifest is not followed to the letter");
         }
-        let texts = |items: Vec<String>| items;
         let value = json!({
-            "problems": texts(translation.problems.iter().map(ToString::to_string).collect()),
-            "notes": texts(translation.notes.iter().map(ToString::to_string).collect()),
-            "ignored": texts(translation.ignored.iter().map(ToString::to_string).collect()),
+            "problems": translation.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "notes": translation.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "ignored": translation.ignored.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }

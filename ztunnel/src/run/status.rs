@@ -1,13 +1,12 @@
 //! Tells the other nodes which pods this one captures.
 
+use certs::describe;
 use cluster::StatusFolder;
 use daemon::ready::ReadyTask;
 use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::enrol::{PodPhase, PodStatus};
-use certs::describe;
-
 /// Keeps this node's file in the shared folder as it should be. Enrolment is ready once it has first told.
 pub(super) fn report(
     config: &Config,

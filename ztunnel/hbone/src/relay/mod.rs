@@ -96,4 +96,4 @@ impl Drop for Pair {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,10 +10,11 @@ use tokio::task::LocalSet;
 
 use super::*;
 
+/// Counts bytes.
 #[derive(Debug, Default)]
-struct Count {
-    sent: Cell<usize>,
-    received: Cell<usize>,
+pub(crate) struct Count {
+    pub(crate) sent: Cell<usize>,
+    pub(crate) received: Cell<usize>,
 }
 
 impl Meter for Count {

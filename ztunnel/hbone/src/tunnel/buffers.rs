@@ -3,7 +3,7 @@
 //! Nothing that is idle holds one: what is read is read into the worker's one scratch buffer and mostly gone before
 //! the poll ends, and what is to be sent lies in a buffer of the pool only until the kernel has taken it.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use crate::record::MAX_RECORD;
@@ -16,15 +16,13 @@ pub struct Buffers(Rc<Shared>);
 struct Shared {
     scratch: RefCell<Box<[u8]>>,
     spare: RefCell<Vec<Box<[u8]>>>,
-    /// Buffers for sending that are in use.
-    lent: Cell<usize>,
 }
 
 impl Buffers {
     /// The buffers of a worker.
     pub fn new() -> Self {
         let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        Self(Rc::new(Shared { scratch, spare: RefCell::default(), lent: Cell::new(0) }))
+        Self(Rc::new(Shared { scratch, spare: RefCell::default() }))
     }
 
     /// The buffer that everything is received into, for the length of one poll.
@@ -37,13 +35,11 @@ impl Buffers {
 
     /// A buffer of [`SEND_BUFFER`] bytes, to be [given back](Self::give_back).
     pub(super) fn lend(&self) -> Box<[u8]> {
-        self.0.lent.set(self.0.lent.get() + 1);
         let spare = self.0.spare.borrow_mut().pop();
         spare.unwrap_or_else(|| vec![0; SEND_BUFFER].into_boxed_slice())
     }
 
     pub(super) fn give_back(&self, buffer: Box<[u8]>) {
-        self.0.lent.set(self.0.lent.get().saturating_sub(1));
         let mut spare = self.0.spare.borrow_mut();
         if spare.len() < MAX_SPARE && buffer.len() == SEND_BUFFER {
             spare.push(buffer);

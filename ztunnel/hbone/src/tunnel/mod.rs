@@ -31,7 +31,6 @@ use crate::socket::Socket;
 
 pub use buffers::{Buffers, READ};
 pub use driver::drive;
-pub use outgoing::FlushError;
 pub use pending::Pending;
 pub use relay::{Meter, RelayError};
 pub use state::Ended;
@@ -84,11 +83,6 @@ impl Tunnel {
     /// Who the peer has proved to be.
     pub fn peer(&self) -> &SpiffeId {
         &self.0.peer
-    }
-
-    /// The tunnel's own socket.
-    pub fn socket(&self) -> &Socket {
-        &self.0.socket
     }
 
     /// Asks for a stream (clients only).

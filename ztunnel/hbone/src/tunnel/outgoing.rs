@@ -259,7 +259,7 @@ pub(super) enum ReadError {
 
 /// Why nothing could be sent.
 #[derive(Debug, thiserror::Error)]
-pub enum FlushError {
+pub(super) enum FlushError {
     /// Records could not be sealed.
     #[error(transparent)]
     Record(#[from] RecordError),

@@ -22,7 +22,7 @@ pub(super) struct State {
     pub(super) partial: Vec<u8>,
     /// Relays that wait for room in `outgoing`.
     pub(super) blocked: Vec<Waker>,
-    /// Relays that wait for the connection's window.
+    /// The driver's task.
     pub(super) driver: Option<Waker>,
     /// The driver has been woken and has not run since.
     pub(super) scheduled: bool,

@@ -1,6 +1,5 @@
 //! Two ends of a tunnel with applications behind them.
 
-use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -13,22 +12,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::h2::ConnectResponse;
 use crate::record::tests::{Mesh, both_ours, both_over, socket_pair};
-
-#[derive(Debug, Default)]
-struct Count {
-    sent: Cell<usize>,
-    received: Cell<usize>,
-}
-
-impl Meter for Count {
-    fn sent(&self, bytes: usize) {
-        self.sent.set(self.sent.get() + bytes);
-    }
-
-    fn received(&self, bytes: usize) {
-        self.received.set(self.received.get() + bytes);
-    }
-}
+use crate::relay::tests::Count;
 
 /// An application's socket, and the end that the relay gets.
 fn app() -> (UnixStream, Socket) {

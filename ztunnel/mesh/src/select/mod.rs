@@ -15,7 +15,8 @@ use crate::{
     Affinity, Endpoint, EndpointTarget, NetworkAddress, Service, ServiceKey, Snapshot, TrafficPolicy,
     Workload, WorkloadUid,
 };
-use pool::{Draws, Pool};
+pub use pool::Draws;
+use pool::Pool;
 
 /// What a connection wants of a service.
 #[derive(Clone, Copy, Debug)]

@@ -31,7 +31,7 @@ pub(crate) struct Candidate {
 
 /// Random numbers out of one seed (SplitMix64).
 #[derive(Debug)]
-pub(crate) struct Draws(u64);
+pub struct Draws(u64);
 
 impl Pool {
     pub(crate) fn new(mut candidates: Vec<Candidate>) -> Self {
@@ -109,17 +109,22 @@ impl Pool {
 }
 
 impl Draws {
-    pub(crate) const fn new(seed: u64) -> Self {
+    /// Numbers out of that seed.
+    pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `bound`, which is not 0. The bias of one in 2^64 / `bound` doesn't matter here.
     fn below(&mut self, bound: u64) -> u64 {
-        let product = u128::from(self.next()) * u128::from(bound);
+        let product = u128::from(self.bits()) * u128::from(bound);
         u64::try_from(product >> 64).expect("the upper half of 128 bits has 64")
     }
 
-    fn below_len(&mut self, bound: usize) -> usize {
+    /// A number below `bound`, which is not 0.
+    ///
+    /// # Panics
+    /// Where a length does not fit in 64 bits.
+    pub fn below_len(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).expect("a length fits in 64 bits");
         usize::try_from(self.below(bound)).expect("below a length")
     }
@@ -133,7 +138,8 @@ impl Draws {
         })
     }
 
-    fn next(&mut self) -> u64 {
+    /// 64 random bits.
+    pub const fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
