@@ -4,6 +4,7 @@
 //! read clears readiness by itself, which saves one syscall per message. The end of the stream survives that:
 //! tokio keeps "closed" readiness as a final state.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
@@ -19,6 +20,8 @@ use tokio::io::unix::AsyncFd;
 #[derive(Debug)]
 pub struct Socket {
     io: AsyncFd<RawSocket>,
+    /// The reactor was made to forget that there is something to read.
+    unread: Cell<bool>,
 }
 
 impl Socket {
@@ -36,7 +39,7 @@ impl Socket {
     /// # Errors
     /// When the reactor is out of descriptors.
     pub fn from_nonblocking(raw: RawSocket) -> io::Result<Self> {
-        Ok(Self { io: register(raw)? })
+        Ok(Self { io: register(raw)?, unread: Cell::new(false) })
     }
 
     /// Connects to `address`.
@@ -79,6 +82,17 @@ impl Socket {
         cx: &mut Context<'_>,
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.unread.take() {
+            match self.io.get_ref().read_vectored(buffers) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                // The reactor knows nothing of what is left.
+                result => {
+                    self.unread.set(true);
+                    return Poll::Ready(result);
+                }
+            }
+        }
         loop {
             let mut guard = ready!(self.io.poll_read_ready(cx))?;
             match self.io.get_ref().read_vectored(buffers) {
@@ -143,6 +157,16 @@ impl Socket {
         cx: &mut Context<'_>,
         mut read: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
+        if self.unread.take() {
+            match read(self.as_fd()) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                result => {
+                    self.unread.set(true);
+                    return Poll::Ready(result);
+                }
+            }
+        }
         loop {
             let mut guard = ready!(self.io.poll_read_ready(cx))?;
             match read(self.as_fd()) {
@@ -150,6 +174,28 @@ impl Socket {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return Poll::Ready(result),
             }
+        }
+    }
+
+    /// Whether the connection has failed, mostly by a reset, while nobody wants its bytes: these stay where they are.
+    pub fn poll_failure(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let mut guard = match ready!(self.io.poll_read_ready(cx)) {
+            Ok(guard) => guard,
+            Err(error) => return Poll::Ready(error),
+        };
+        if guard.ready().is_read_closed()
+            && let Ok(Some(error)) = self.io.get_ref().take_error()
+        {
+            return Poll::Ready(error);
+        }
+        // Only who finds nothing is woken by what comes.
+        guard.clear_ready();
+        drop(guard);
+        self.unread.set(true);
+        match self.io.poll_read_ready(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            // The end of the stream is never forgotten: a reset behind it shows when we write.
+            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
         }
     }
 

@@ -87,7 +87,7 @@ impl Connection {
             role,
             limits,
             peer: PeerSettings::default(),
-            streams: Streams::new(),
+            streams: Streams::new(&limits),
             send: SendWindow::new(DEFAULT_WINDOW),
             receive: ReceiveWindow::new(limits.connection_window),
             control: Vec::new(),

@@ -4,16 +4,17 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Streams that the peer may have open at once; at a client, that we open at once whatever the peer allows.
-    /// Default 1024: streams cost about 50 bytes here and payload is bounded by the connection's window, while few
-    /// tunnels to a busy peer save sockets and handshakes on both sides.
+    /// Default 256: few tunnels to a busy peer save sockets and handshakes on both sides, while too many streams in
+    /// one make one lost packet hold up all of them.
     pub max_concurrent_streams: u32,
     /// Streams that a client opens before the peer's settings are there. Default 100: what servers are asked to
     /// allow at least (RFC 9113 §6.5.2).
     pub initial_send_streams: u32,
-    /// Payload that may be in flight to us on one stream, 65,535 to 2^31-1. Default 1 MiB: 8 Gb/s at 1 ms.
+    /// Payload that may be in flight to us on one stream whose reader keeps up, 65,535 to 2^31-1: each begins with
+    /// 65,535 and grows. Default 1 MiB: 8 Gb/s at 1 ms.
     pub stream_window: u32,
-    /// The same for the whole connection. Default 16 MiB: so many stuck streams that one more still moves, and the
-    /// most that one connection can make us buffer.
+    /// The same for the whole connection, and the most that it can make us buffer. Default 32 MiB: 65,535 for every
+    /// stream, so that no number of stuck ones holds up another, and as much again for those that grow.
     pub connection_window: u32,
     /// Payload of a frame to us, 16,384 to 2^24-1. Default 1 MiB: frames are handed on in pieces, so a long one costs
     /// nothing and saves headers.
@@ -39,10 +40,10 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_concurrent_streams: 1024,
+            max_concurrent_streams: 256,
             initial_send_streams: 100,
             stream_window: 1 << 20,
-            connection_window: 16 << 20,
+            connection_window: 32 << 20,
             max_frame_size: 1 << 20,
             max_header_list: 16 << 10,
             max_continuations: 8,
@@ -54,8 +55,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Values that the protocol allows, and a connection window of at least four streams' worth, so that one stuck
-    /// stream cannot starve the others.
+    /// Values that the protocol allows, and a connection window of at least four streams' worth.
     pub(super) fn clamped(self) -> Self {
         let stream_window = self.stream_window.clamp(DEFAULT_WINDOW, MAX_WINDOW);
         Self {
@@ -67,7 +67,17 @@ impl Limits {
             ..self
         }
     }
+
+    /// What the windows of all streams together may grow by, so that the connection's never runs out before theirs.
+    pub(super) fn spare_window(&self) -> u32 {
+        let held_back = self.connection_window / CONNECTION_PARTS;
+        let first = self.max_concurrent_streams.saturating_mul(DEFAULT_WINDOW);
+        self.connection_window.saturating_sub(held_back).saturating_sub(first)
+    }
 }
+
+/// The connection's window is given back by such parts: what is consumed and not given back yet is lost to others.
+pub(super) const CONNECTION_PARTS: u32 = 8;
 
 /// What a window is until someone says otherwise (RFC 9113 §6.9.2).
 pub(super) const DEFAULT_WINDOW: u32 = 65_535;

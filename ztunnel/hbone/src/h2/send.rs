@@ -4,6 +4,7 @@ use super::connection::{Connection, Role};
 use super::frame::{self, FRAME_HEADER, FrameHeader};
 use super::goaway::{Leaving, MAX_STREAM_ID};
 use super::hpack::Encoder;
+use super::limits::{CONNECTION_PARTS, DEFAULT_WINDOW};
 use super::streams::{Half, Stream, StreamId};
 use super::window::{ReceiveWindow, SendWindow};
 use super::{ConnectRequest, ConnectResponse, ErrorCode, OpenError};
@@ -45,7 +46,7 @@ impl Connection {
             sending,
             receiving,
             send: SendWindow::new(self.peer.initial_window),
-            receive: ReceiveWindow::new(self.limits.stream_window),
+            receive: ReceiveWindow::new(DEFAULT_WINDOW),
         }
     }
 
@@ -111,17 +112,13 @@ impl Connection {
     /// bytes still count for the connection.
     pub fn release(&mut self, stream: StreamId, count: usize) {
         self.release_connection(count);
-        let size = self.limits.stream_window;
-        if let Some(found) = self.streams.get_mut(stream)
-            && found.receiving == Half::Open
-            && let Some(increment) = found.receive.release(count, size)
-        {
+        if let Some(increment) = self.streams.release(stream, count) {
             frame::write_window_update(&mut self.control, stream.id, increment);
         }
     }
 
     pub(super) fn release_connection(&mut self, count: usize) {
-        if let Some(increment) = self.receive.release(count, self.limits.connection_window) {
+        if let Some(increment) = self.receive.release(count, CONNECTION_PARTS) {
             frame::write_window_update(&mut self.control, 0, increment);
         }
     }

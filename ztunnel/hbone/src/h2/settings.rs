@@ -60,7 +60,7 @@ impl PeerSettings {
 
 /// Appends our SETTINGS and the update that opens the connection's window.
 pub(super) fn write_ours(out: &mut Vec<u8>, limits: &Limits, is_client: bool) {
-    let mut payload = Vec::with_capacity(4 * ENTRY);
+    let mut payload = Vec::with_capacity(3 * ENTRY);
     let mut put = |id: u16, value: u32| {
         payload.extend_from_slice(&id.to_be_bytes());
         payload.extend_from_slice(&value.to_be_bytes());
@@ -70,7 +70,6 @@ pub(super) fn write_ours(out: &mut Vec<u8>, limits: &Limits, is_client: bool) {
     } else {
         put(MAX_CONCURRENT_STREAMS, limits.max_concurrent_streams);
     }
-    put(INITIAL_WINDOW_SIZE, limits.stream_window);
     put(MAX_FRAME_SIZE_ID, limits.max_frame_size);
     put(MAX_HEADER_LIST_SIZE, limits.max_header_list);
     frame::write(out, frame::SETTINGS, 0, 0, &payload);

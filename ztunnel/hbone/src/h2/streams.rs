@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 use slab::Slab;
 
+use super::limits::{DEFAULT_WINDOW, Limits};
 use super::window::{ReceiveWindow, SendWindow};
 
 /// A stream of a connection. It says where the stream is kept, so finding it again costs an index and a comparison;
@@ -58,11 +59,21 @@ pub(super) struct Streams {
     slots: HashMap<u32, u32, RandomState>,
     /// The stream found last: consecutive frames are mostly for one.
     latest: Option<StreamId>,
+    /// How large the window of one may become.
+    max_window: u32,
+    /// What windows may grow by, all together.
+    spare: u32,
 }
 
 impl Streams {
-    pub(super) fn new() -> Self {
-        Self { slab: Slab::new(), slots: HashMap::with_hasher(RandomState::default()), latest: None }
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            slab: Slab::new(),
+            slots: HashMap::with_hasher(RandomState::default()),
+            latest: None,
+            max_window: limits.stream_window,
+            spare: limits.spare_window(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -106,7 +117,28 @@ impl Streams {
         if self.latest == Some(stream) {
             self.latest = None;
         }
-        Some(self.slab.remove(stream.slot as usize))
+        let removed = self.slab.remove(stream.slot as usize);
+        self.spare += removed.receive.size() - DEFAULT_WINDOW;
+        Some(removed)
+    }
+
+    /// Counts bytes of a stream that were consumed; the increment that is due, once half of its window is to be given
+    /// back: small enough that a sender never stalls, large enough that updates are few.
+    ///
+    /// A window doubles each time: whoever has taken so much in takes more. One whose reader stands still stays small,
+    /// so the stuck streams of a connection can never use up what its others need.
+    pub(super) fn release(&mut self, stream: StreamId, count: usize) -> Option<u32> {
+        let (max_window, spare) = (self.max_window, self.spare);
+        let window = self
+            .get_mut(stream)
+            .filter(|found| found.receiving == Half::Open)
+            .map(|found| &mut found.receive)?;
+        let increment = window.release(count, 2)?;
+        // A share of what is left, so that none is ever refused altogether.
+        let growth = window.size().min(max_window - window.size()).min(spare / 4);
+        window.widen(growth);
+        self.spare -= growth;
+        Some(increment + growth)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {

@@ -36,6 +36,8 @@ impl SendWindow {
 /// What the peer may send.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReceiveWindow {
+    /// What it may have in flight when everything was consumed.
+    size: u32,
     /// What the peer may still send.
     open: u32,
     /// Consumed, and not yet given back.
@@ -48,7 +50,11 @@ pub(super) struct Overrun;
 
 impl ReceiveWindow {
     pub(super) const fn new(size: u32) -> Self {
-        Self { open: size, consumed: 0 }
+        Self { size, open: size, consumed: 0 }
+    }
+
+    pub(super) const fn size(&self) -> u32 {
+        self.size
     }
 
     /// Takes a frame's worth off the window.
@@ -57,16 +63,21 @@ impl ReceiveWindow {
         Ok(())
     }
 
-    /// Counts consumed bytes; the increment that is due, once half of a window of `size` is to be given back: small
-    /// enough that a sender never stalls, large enough that updates are few.
-    pub(super) fn release(&mut self, count: usize, size: u32) -> Option<u32> {
-        let room = size.saturating_sub(self.open).saturating_sub(self.consumed);
+    /// Counts consumed bytes; the increment that is due, once one part in `parts` of the window is to be given back.
+    pub(super) fn release(&mut self, count: usize, parts: u32) -> Option<u32> {
+        let room = self.size.saturating_sub(self.open).saturating_sub(self.consumed);
         self.consumed += u32::try_from(count).unwrap_or(u32::MAX).min(room);
-        if self.consumed < size / 2 {
+        if self.consumed < self.size / parts {
             return None;
         }
         let increment = std::mem::take(&mut self.consumed);
         self.open += increment;
         Some(increment)
+    }
+
+    /// Makes the window larger; the peer is to be told.
+    pub(super) const fn widen(&mut self, by: u32) {
+        self.size += by;
+        self.open += by;
     }
 }

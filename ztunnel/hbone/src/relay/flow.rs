@@ -13,8 +13,10 @@ use crate::tunnel::{Buffers, Pending, READ};
 pub(super) struct Flow {
     /// What the receiver has not taken yet.
     pending: Pending,
-    /// There while the sender sends in bulk.
+    /// Lent while there are bytes in it, or are about to be.
     pipe: Option<Pipe>,
+    /// The sender sends in bulk.
+    bulk: bool,
     /// Large reads in a row.
     large: u32,
     /// The sender has ended, and the receiver was told.
@@ -36,14 +38,23 @@ impl Flow {
         }
         let mut turn = 0;
         loop {
-            ready!(self.drain(cx, to, moved)).map_err(FlowError::To)?;
-            let step = match &mut self.pipe {
-                Some(pipe) => ready!(pipe.fill(cx, from)).map_err(FlowError::From)?,
-                None => ready!(self.copy(cx, from, to, buffers, moved))?,
+            if let Poll::Ready(result) = self.drain(cx, to, moved) {
+                result.map_err(FlowError::To)?;
+            } else {
+                return from.poll_failure(cx).map(|error| Err(FlowError::From(error)));
+            }
+            let step = match self.pipe(buffers) {
+                Some(pipe) => pipe.fill(cx, from).map_err(FlowError::From),
+                None => self.copy(cx, from, to, buffers, moved),
             };
-            match step {
+            let Poll::Ready(count) = step else {
+                // Nothing that is idle holds a pipe.
+                self.give_back(buffers);
+                return Poll::Pending;
+            };
+            match count? {
                 0 => {
-                    self.pipe = None;
+                    self.give_back(buffers);
                     self.ended = true;
                     // A receiver that is gone already has said so, or will when the other direction ends.
                     return Poll::Ready(to.shutdown_write().map_err(FlowError::To));
@@ -58,6 +69,20 @@ impl Flow {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// The pipe that bytes are to go through; none while they are few, or when there are too many open files.
+    fn pipe(&mut self, buffers: &Buffers) -> Option<&mut Pipe> {
+        if self.bulk && self.pipe.is_none() {
+            self.pipe = buffers.lend_pipe();
+        }
+        self.pipe.as_mut()
+    }
+
+    fn give_back(&mut self, buffers: &Buffers) {
+        if let Some(pipe) = self.pipe.take() {
+            buffers.give_back_pipe(pipe);
         }
     }
 
@@ -102,15 +127,10 @@ impl Flow {
     fn adapt(&mut self, count: usize) {
         if count >= LARGE {
             self.large = (self.large + 1).min(PATIENCE);
-            if self.large == PATIENCE && self.pipe.is_none() {
-                // Without a pipe (too many open files) bytes are copied as before.
-                self.pipe = Pipe::new().ok();
-            }
+            self.bulk |= self.large == PATIENCE;
         } else {
             self.large = self.large.saturating_sub(1);
-            if self.large == 0 && self.pipe.as_ref().is_some_and(Pipe::is_empty) {
-                self.pipe = None;
-            }
+            self.bulk &= self.large > 0;
         }
     }
 }
@@ -118,5 +138,5 @@ impl Flow {
 /// A read that looks like bulk.
 const LARGE: usize = 32 << 10;
 
-/// Large reads in a row after which bytes are spliced: a pipe costs three syscalls and two descriptors.
+/// Large reads in a row after which bytes are spliced: what is small is copied at less cost.
 const PATIENCE: u32 = 16;

@@ -15,6 +15,8 @@ use crate::socket::Socket;
 use crate::tunnel::{Buffers, Meter};
 use flow::Flow;
 
+pub(crate) use splice::Pipe;
+
 /// Why a relay ended before both directions had.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {

@@ -11,7 +11,7 @@ use crate::socket::Socket;
 
 /// A pipe between two sockets.
 #[derive(Debug)]
-pub(super) struct Pipe {
+pub(crate) struct Pipe {
     reader: OwnedFd,
     writer: OwnedFd,
     capacity: usize,
@@ -20,7 +20,7 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         // Refused beyond a user's share of pipe memory; the default size does too.
         let capacity = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY))
@@ -30,12 +30,12 @@ impl Pipe {
         Ok(Self { reader, writer, capacity, held: 0 })
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.held == 0
     }
 
     /// Moves what `from` has into the pipe, which is empty; 0 is the end of the stream.
-    pub(super) fn fill(&mut self, cx: &mut Context<'_>, from: &Socket) -> Poll<io::Result<usize>> {
+    pub(crate) fn fill(&mut self, cx: &mut Context<'_>, from: &Socket) -> Poll<io::Result<usize>> {
         let Self { writer, capacity, .. } = self;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         let count = ready!(from.poll_read_with(cx, |socket| {
@@ -46,7 +46,7 @@ impl Pipe {
     }
 
     /// Moves what is in the pipe to `to`. Ready when nothing is left.
-    pub(super) fn drain(
+    pub(crate) fn drain(
         &mut self,
         cx: &mut Context<'_>,
         to: &Socket,

@@ -158,3 +158,32 @@ fn who_does_not_read_holds_up_the_sender() {
     ended.unwrap();
     assert!(sent < 64 << 20, "{sent} bytes went into buffers");
 }
+
+#[test]
+fn a_reset_is_noticed_while_the_other_side_does_not_read() {
+    let (ended, (), seen, _) = joined(
+        |mut app| {
+            app.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+            while app.write(&[0; 65536]).is_ok() {}
+            SockRef::from(&app).set_linger(Some(Duration::ZERO)).unwrap();
+        },
+        |app| {
+            // Reads nothing: the failure shows by itself.
+            wait_for_error(&app)
+        },
+    );
+    assert!(matches!(ended, Err(JoinError::Client(_))), "{ended:?}");
+    assert_eq!(seen, Some(ErrorKind::ConnectionReset));
+}
+
+/// Waits until the connection has failed, without reading.
+fn wait_for_error(app: &TcpStream) -> Option<ErrorKind> {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while std::time::Instant::now() < until {
+        if let Some(error) = app.take_error().unwrap() {
+            return Some(error.kind());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}

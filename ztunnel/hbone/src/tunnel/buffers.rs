@@ -7,6 +7,7 @@ use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
 use crate::record::MAX_RECORD;
+use crate::relay::Pipe;
 
 /// The buffers of one worker. Clones share them.
 #[derive(Clone, Debug)]
@@ -16,13 +17,14 @@ pub struct Buffers(Rc<Shared>);
 struct Shared {
     scratch: RefCell<Box<[u8]>>,
     spare: RefCell<Vec<Box<[u8]>>>,
+    pipes: RefCell<Vec<Pipe>>,
 }
 
 impl Buffers {
     /// The buffers of a worker.
     pub fn new() -> Self {
         let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        Self(Rc::new(Shared { scratch, spare: RefCell::default() }))
+        Self(Rc::new(Shared { scratch, spare: RefCell::default(), pipes: RefCell::default() }))
     }
 
     /// The buffer that everything is received into, for the length of one poll.
@@ -43,6 +45,20 @@ impl Buffers {
         let mut spare = self.0.spare.borrow_mut();
         if spare.len() < MAX_SPARE && buffer.len() == SEND_BUFFER {
             spare.push(buffer);
+        }
+    }
+
+    /// A pipe, to be [given back](Self::give_back_pipe); none when there are too many open files.
+    pub(crate) fn lend_pipe(&self) -> Option<Pipe> {
+        let spare = self.0.pipes.borrow_mut().pop();
+        spare.or_else(|| Pipe::new().ok())
+    }
+
+    /// Takes a pipe back; one that is not empty is closed.
+    pub(crate) fn give_back_pipe(&self, pipe: Pipe) {
+        let mut pipes = self.0.pipes.borrow_mut();
+        if pipes.len() < MAX_SPARE && pipe.is_empty() {
+            pipes.push(pipe);
         }
     }
 }
@@ -67,5 +83,5 @@ pub(super) const RECORDS: usize = 16;
 /// anywhere in front of where the last may.
 pub(super) const SEND_BUFFER: usize = (RECORDS + 1) * MAX_RECORD;
 
-/// Buffers kept although nobody needs them: more than a worker sends from at a time.
+/// Buffers, and pipes, kept although nobody needs them: more than a worker sends from at a time.
 const MAX_SPARE: usize = 4;

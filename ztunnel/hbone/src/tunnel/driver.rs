@@ -48,12 +48,15 @@ impl Driver {
             Some(waker) => waker.clone_from(cx.waker()),
             None => state.driver = Some(cx.waker().clone()),
         }
-        let turn = self.turn(cx, &shared, &mut state);
+        let turn = match state.ended.clone() {
+            // Cut: not a byte more goes either way.
+            Some(why) => Err(why),
+            None => self.turn(cx, &shared, &mut state),
+        };
         let (requests, ended) = match turn {
             Ok(brought) => (brought.requests, self.is_over(&state).then_some(Ended::Closed)),
             Err(ended) => (Default::default(), Some(ended)),
         };
-        let ended = ended.or_else(|| state.ended.clone());
         if let Some(why) = ended {
             self.leave(cx, &shared, &mut state, &why);
             state.end(why.clone(), &shared.buffers);
@@ -89,6 +92,10 @@ impl Driver {
             return Err(Ended::PeerClosed);
         }
         flush(cx, shared, state)?;
+        if brought.held_back && !state.outgoing.is_overfull() {
+            // Room came in this very turn, and nobody has asked the socket.
+            cx.waker().wake_by_ref();
+        }
         Ok(brought)
     }
 
@@ -110,7 +117,7 @@ impl Driver {
         }
         if state.outgoing.is_overfull() {
             // The peer asks and does not listen. Once it does, the flush that is under way wakes us.
-            return Ok(Brought::default());
+            return Ok(Brought { held_back: true, ..Brought::default() });
         }
         let mut scratch = shared.buffers.scratch();
         let count = match shared.socket.poll_recv(cx, &mut scratch[MAX_RECEIVED..]) {
@@ -176,7 +183,10 @@ impl Driver {
     fn leave(&self, cx: &mut Context<'_>, shared: &Shared, state: &mut State, why: &Ended) {
         let alert = match why {
             Ended::Record(error) => match error.alert() {
-                Some(alert) => state.records.alert(alert),
+                Some(alert) => {
+                    state.outgoing.close(&mut state.records);
+                    state.records.alert(alert)
+                }
                 None => return,
             },
             Ended::Socket(_) | Ended::Unresponsive(_) => return,

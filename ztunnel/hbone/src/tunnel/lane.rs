@@ -26,6 +26,8 @@ pub(super) struct Lane {
     pub(super) reset: Option<ErrorCode>,
     /// Writing to the application failed.
     pub(super) app_error: Option<io::Error>,
+    /// Its relay waits for room to send.
+    pub(super) blocked: bool,
     waker: Option<Waker>,
 }
 
@@ -46,6 +48,7 @@ impl Lane {
             peer_ended: false,
             reset: None,
             app_error: None,
+            blocked: false,
             waker: None,
         }
     }

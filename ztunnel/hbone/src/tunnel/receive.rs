@@ -19,6 +19,8 @@ pub(super) struct Brought {
     pub(super) consumed: usize,
     /// The socket had something, be it less than a record.
     pub(super) received: bool,
+    /// Nothing was read: the peer is to read first what we have for it.
+    pub(super) held_back: bool,
     /// The read was full: there is more to be read.
     pub(super) full: bool,
     /// The last ping was answered.

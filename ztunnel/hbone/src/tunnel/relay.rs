@@ -131,14 +131,14 @@ impl Relay {
     ) -> Poll<Result<(), RelayError>> {
         loop {
             if !state.outgoing.has_room() {
-                state.blocked.push(cx.waker().clone());
+                state.block(self.stream.token);
                 return Poll::Pending;
             }
             let stream = state.lanes[self.stream.token].stream;
             let limit = state.h2.send_capacity(stream).min(self.appetite);
             if limit == 0 {
                 // The lane is woken when the window opens.
-                return Poll::Pending;
+                return self.app.poll_failure(cx).map(|error| Err(RelayError::App(error)));
             }
             state.collect_control(&shared.buffers).map_err(|error| RelayError::TunnelEnded(error.into()))?;
             let State { h2, records, outgoing, .. } = state;

@@ -20,8 +20,8 @@ pub(super) struct State {
     pub(super) lanes: Slab<Lane>,
     /// The beginning of a record that is not all there yet.
     pub(super) partial: Vec<u8>,
-    /// Relays that wait for room in `outgoing`.
-    pub(super) blocked: Vec<Waker>,
+    /// Streams whose relays wait for room in `outgoing`, by token.
+    pub(super) blocked: Vec<usize>,
     /// The driver's task.
     pub(super) driver: Option<Waker>,
     /// The driver has been woken and has not run since.
@@ -106,8 +106,19 @@ impl State {
 
     /// Wakes those who wait for room.
     pub(super) fn unblock(&mut self) {
-        for waker in self.blocked.drain(..) {
-            waker.wake();
+        for token in self.blocked.drain(..) {
+            // A token may be another stream's by now, which is woken in vain.
+            if let Some(lane) = self.lanes.get_mut(token) {
+                lane.blocked = false;
+                lane.wake();
+            }
+        }
+    }
+
+    /// Has the relay of a stream woken when there is room to send.
+    pub(super) fn block(&mut self, token: usize) {
+        if !std::mem::replace(&mut self.lanes[token].blocked, true) {
+            self.blocked.push(token);
         }
     }
 }

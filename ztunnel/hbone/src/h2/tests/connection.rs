@@ -11,10 +11,10 @@ fn both_ends_begin_with_what_they_allow() {
     assert_eq!(frames.len(), 2);
     assert_eq!((frames[0].0, frames[0].2), (frame::SETTINGS, 0));
     assert_eq!(frames[0].3[..6], [0, 2, 0, 0, 0, 0], "push is off");
-    let increment = (16 << 20) - 65_535_u32;
+    let increment = (32 << 20) - 65_535_u32;
     assert_eq!(frames[1], (frame::WINDOW_UPDATE, 0, 0, increment.to_be_bytes().to_vec()));
     let mut server = Connection::server(Limits::default());
-    assert_eq!(sent(&mut server)[0].3[..6], [0, 3, 0, 0, 4, 0], "1024 streams");
+    assert_eq!(sent(&mut server)[0].3[..6], [0, 3, 0, 0, 1, 0], "256 streams");
 }
 
 #[test]

@@ -73,25 +73,70 @@ fn consumed_bytes_are_given_back_by_the_half() {
     server.release(stream, 32_766);
     assert_eq!(sent(&mut server), []);
     server.release(stream, 1);
-    assert_eq!(sent(&mut server), [(frame::WINDOW_UPDATE, 0, 1, 32_767_u32.to_be_bytes().to_vec())]);
+    let half = 32_767_u32.to_be_bytes().to_vec();
+    // The connection's window is given back sooner: it is four times as large, and in eighths.
+    let updates = [(frame::WINDOW_UPDATE, 0, 0, half.clone()), (frame::WINDOW_UPDATE, 0, 1, half)];
+    assert_eq!(sent(&mut server), updates);
 }
 
 #[test]
 fn the_connection_gets_back_what_went_to_streams_that_are_gone() {
     let (mut server, stream) = server_with_stream(tight());
-    for _ in 0..4 {
-        feed(&mut server, &data(1, &KIB_16[..16_383])).unwrap();
-    }
+    feed(&mut server, &data(1, &KIB_16[..16_383])).unwrap();
     server.reset(stream, ErrorCode::CANCEL);
     sent(&mut server);
-    server.release(stream, 65_532);
-    for _ in 0..4 {
-        feed(&mut server, &data(1, &KIB_16)).unwrap();
+    server.release(stream, 16_383);
+    feed(&mut server, &data(1, &KIB_16[..16_383])).unwrap();
+    assert_eq!(sent(&mut server), [], "a byte less than an eighth");
+    feed(&mut server, &data(1, b"x")).unwrap();
+    assert_eq!(sent(&mut server), [(frame::WINDOW_UPDATE, 0, 0, 32_767_u32.to_be_bytes().to_vec())]);
+}
+
+/// Has the peer send as much as the stream's window takes.
+fn fill(server: &mut Connection, stream: u32, mut window: usize) {
+    while window > 0 {
+        let size = window.min(KIB_16.len());
+        feed(server, &data(stream, &KIB_16[..size])).unwrap();
+        window -= size;
     }
-    assert_eq!(sent(&mut server), [], "two bytes less than the half");
-    feed(&mut server, &data(1, b"xx")).unwrap();
-    let returned = 65_532 + 4 * 16_384 + 2_u32;
-    assert_eq!(sent(&mut server), [(frame::WINDOW_UPDATE, 0, 0, returned.to_be_bytes().to_vec())]);
+}
+
+#[test]
+fn the_window_of_a_reader_that_keeps_up_grows_to_its_limit() {
+    let (mut server, stream) = server_with_stream(Limits { stream_window: 200_000, ..Limits::default() });
+    let mut window = 65_535;
+    for _ in 0..4 {
+        fill(&mut server, 1, window);
+        server.release(stream, window);
+        window = sent(&mut server)
+            .into_iter()
+            .filter(|(_, _, stream, _)| *stream == 1)
+            .map(|(_, _, _, payload)| u32::from_be_bytes(payload.try_into().unwrap()) as usize)
+            .sum();
+    }
+    assert_eq!(window, 200_000);
+}
+
+#[test]
+fn stuck_streams_leave_others_their_share_however_large_they_grew() {
+    let limits = Limits::default();
+    let mut server = server_with(limits);
+    for stream in (0..limits.max_concurrent_streams - 1).map(|at| 2 * at + 1) {
+        feed(&mut server, &request(stream)).unwrap();
+        let opened = server.streams.find(stream).unwrap();
+        let mut window = 65_535;
+        for _ in 0..5 {
+            fill(&mut server, stream, window);
+            server.release(opened, window);
+            let updates = sent(&mut server).into_iter().filter(|(_, _, of, _)| *of == stream);
+            window = updates.map(|(_, _, _, by)| u32::from_be_bytes(by.try_into().unwrap()) as usize).sum();
+        }
+        // And from here on its application reads nothing.
+        fill(&mut server, stream, window);
+    }
+    let last = 2 * limits.max_concurrent_streams - 1;
+    feed(&mut server, &request(last)).unwrap();
+    fill(&mut server, last, 65_535);
 }
 
 #[test]
