@@ -15,7 +15,7 @@ use crate::access::AccessRecord;
 use crate::process::Process;
 use crate::program::{daemon_command, run};
 use crate::spec::merge;
-use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, admin, eventually, wait_for};
+use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, Scrape, admin, eventually, wait_for};
 
 /// The daemon of a node: `ztunnel proxy` in the node's namespace, with its files in the node's folder.
 #[derive(Debug)]
@@ -119,6 +119,37 @@ impl Daemon {
     /// When it does not answer.
     pub fn get(&self, path: &str) -> Result<Answer, LabError> {
         admin::request(&self.admin_socket(), "GET", path)
+    }
+
+    /// Its metrics.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn scrape(&self) -> Result<Scrape, LabError> {
+        Ok(Scrape::read(&self.get("/metrics")?.body))
+    }
+
+    /// Waits until a metric's samples with these labels satisfy `wanted`.
+    ///
+    /// # Errors
+    /// When they do not in time; what they were at last is in the error.
+    pub fn wait_metric(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        wanted: impl Fn(f64) -> bool,
+    ) -> Result<f64, LabError> {
+        let mut last = None;
+        let found = eventually("the metric is not as it should be", || {
+            last = self.scrape()?.sum(name, labels);
+            Ok(last.filter(|value| wanted(*value)))
+        });
+        found.map_err(|error| match error {
+            LabError::Timeout { what, waited } => {
+                LabError::Timeout { what: format!("{what}: {name} {labels:?} is {last:?}"), waited }
+            }
+            other => other,
+        })
     }
 
     /// Tells its admin server.

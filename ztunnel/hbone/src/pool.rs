@@ -1,6 +1,6 @@
 //! The tunnels that a worker keeps to be shared.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -17,6 +17,18 @@ pub struct Pool<K> {
     entries: RefCell<HashMap<K, Entry, RandomState>>,
     /// Streams that a tunnel has before another one is opened beside it.
     streams_per_tunnel: usize,
+    counts: Cell<PoolCounts>,
+}
+
+/// How streams came by their tunnels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// There was one.
+    pub reused: u64,
+    /// It was opened for them.
+    pub dialled: u64,
+    /// Somebody else was opening one, and they waited for it.
+    pub waited: u64,
 }
 
 #[derive(Debug, Default)]
@@ -43,7 +55,12 @@ struct Dial<'p, K: Eq + Hash> {
 impl<K: Clone + Eq + Hash> Pool<K> {
     /// An empty pool.
     pub fn new(streams_per_tunnel: usize) -> Self {
-        Self { entries: RefCell::default(), streams_per_tunnel }
+        Self { entries: RefCell::default(), streams_per_tunnel, counts: Cell::default() }
+    }
+
+    /// What was counted since this was last asked.
+    pub fn take_counts(&self) -> PoolCounts {
+        self.counts.take()
     }
 
     /// A stream of some tunnel under `key`. Opens a tunnel by `dial` if there is none with room; those who ask
@@ -63,12 +80,17 @@ impl<K: Clone + Eq + Hash> Pool<K> {
     ) -> Result<Stream, Arc<E>> {
         loop {
             match self.turn(key, request) {
-                Turn::Open(stream) => return Ok(stream),
+                Turn::Open(stream) => {
+                    self.count(|counts| &mut counts.reused);
+                    return Ok(stream);
+                }
                 Turn::Wait(mut dialled) => {
+                    self.count(|counts| &mut counts.waited);
                     // Ends with an error when the dialling one is done: its sender is gone then.
                     let _ended = dialled.changed().await;
                 }
                 Turn::Dial(turn) => {
+                    self.count(|counts| &mut counts.dialled);
                     let tunnel = dial().await?;
                     turn.succeed(tunnel.clone());
                     if let Ok(stream) = tunnel.open(request) {
@@ -97,6 +119,12 @@ impl<K: Clone + Eq + Hash> Pool<K> {
             entry.tunnels.retain(|tunnel| !tunnel.is_leaving());
             !entry.tunnels.is_empty() || entry.dial.is_some()
         });
+    }
+
+    fn count(&self, which: impl Fn(&mut PoolCounts) -> &mut u64) {
+        let mut counts = self.counts.get();
+        *which(&mut counts) += 1;
+        self.counts.set(counts);
     }
 
     fn turn(&self, key: &K, request: &ConnectRequest) -> Turn<'_, K> {

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use daemon::metrics::{Metrics, RegisterError};
+use daemon::metrics::{LabelBound, Metrics, OVERFLOW, RegisterError};
 use mesh::Profile;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec};
 
 use super::RecordKind;
 use super::exchange::Transport;
@@ -18,6 +18,7 @@ pub struct DnsMetrics {
     upstream_requests: IntCounterVec,
     upstream_failures: IntCounterVec,
     upstream_duration: HistogramVec,
+    bound: LabelBound,
 }
 
 /// What one question is counted under.
@@ -31,14 +32,8 @@ impl DnsMetrics {
     /// When they are registered already.
     pub fn register(metrics: &Metrics) -> Result<Self, RegisterError> {
         let counter = |name, help| metrics.counter_vec(name, help, &LABELS);
-        let duration = HistogramOpts::new(
-            "istio_dns_upstream_request_duration_seconds",
-            "Time that name servers take to answer.",
-        );
-        let duration = HistogramVec::new(duration.buckets(BUCKETS.to_vec()), &LABELS)
-            .expect("the metric's description is valid");
-        metrics.register(duration.clone())?;
         Ok(Self {
+            bound: metrics.bound("istio_dns", MAX_LABELS),
             requests: counter("istio_dns_requests_total", "DNS queries of pods.")?,
             upstream_requests: counter(
                 "istio_dns_upstream_requests_total",
@@ -48,8 +43,24 @@ impl DnsMetrics {
                 "istio_dns_upstream_failures_total",
                 "DNS queries that no name server answered.",
             )?,
-            upstream_duration: duration,
+            upstream_duration: metrics.histogram_vec(
+                "istio_dns_upstream_request_duration_seconds",
+                "Time that name servers take to answer.",
+                &LABELS,
+                &BUCKETS,
+            )?,
         })
+    }
+
+    /// What a question is counted under.
+    pub(super) fn labels<'a>(
+        &self,
+        transport: Transport,
+        kind: RecordKind,
+        source: Option<&'a Profile>,
+    ) -> Labels<'a> {
+        let labels = Labels::new(transport, kind, source);
+        if self.bound.admits(&labels.0) { labels } else { Labels([OVERFLOW; LABELS.len()]) }
     }
 
     pub(super) fn asked(&self, labels: &Labels<'_>) {
@@ -70,7 +81,7 @@ impl DnsMetrics {
 }
 
 impl<'a> Labels<'a> {
-    pub(super) fn new(transport: Transport, kind: RecordKind, source: Option<&'a Profile>) -> Self {
+    fn new(transport: Transport, kind: RecordKind, source: Option<&'a Profile>) -> Self {
         let transport = match transport {
             Transport::Tcp => "tcp",
             Transport::Udp => "udp",
@@ -105,5 +116,8 @@ impl RecordKind {
 const LABELS: [&str; 4] =
     ["request_query_type", "request_protocol", "source_canonical_service", "source_canonical_revision"];
 const UNKNOWN: &str = "unknown";
+/// Label sets: the types of names that a full node of pods asks for, by both transports, with room for those that
+/// came and went.
+const MAX_LABELS: usize = 2000;
 /// Istio's, in seconds.
 const BUCKETS: [f64; 6] = [0.001, 0.005, 0.01, 0.1, 1.0, 5.0];

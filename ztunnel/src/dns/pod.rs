@@ -11,7 +11,6 @@ use mesh::{PodUid, Profile};
 use tokio::sync::watch;
 
 use super::exchange::{Place, Transport, ask};
-use super::metrics::Labels;
 use super::proxy::Shared;
 use super::resolver::is_reachable;
 use super::wire::code_of;
@@ -73,7 +72,8 @@ impl PodDns {
         let view = self.view();
         let snapshot = self.shared.snapshots.load();
         let profile = snapshot.workload_by_pod_uid(&self.uid).map(|workload| &workload.profile);
-        self.shared.metrics.asked(&Labels::new(transport, query.question().kind, profile.map(|it| &**it)));
+        let metrics = &self.shared.metrics;
+        metrics.asked(&metrics.labels(transport, query.question().kind, profile.map(|it| &**it)));
         let client = ClientView {
             namespace: &self.pod.pod.namespace,
             network: profile.map_or(&self.shared.settings.network, |profile| &profile.network),
@@ -107,7 +107,7 @@ impl PodDns {
         if servers.is_empty() && exists {
             return written(nothing());
         }
-        let labels = Labels::new(transport, query.question().kind, profile.as_deref());
+        let labels = self.shared.metrics.labels(transport, query.question().kind, profile.as_deref());
         let metrics = &self.shared.metrics;
         metrics.forwarded(&labels);
         let began = Instant::now();

@@ -49,12 +49,7 @@ impl Worker {
     }
 
     pub(super) fn count_denial(&self, denied: &Denied) {
-        let (namespace, name) = match &denied.policy {
-            Some(policy) => (&*policy.namespace, &*policy.name),
-            None => ("", ""),
-        };
-        let reason = denied.reason.label();
-        self.shared.counts.denials.with_label_values(&[namespace, name, reason]).inc();
+        self.shared.counts.denied(denied);
     }
 }
 

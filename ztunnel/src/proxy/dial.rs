@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use authz::Permit;
 use hbone::socket::Socket;
@@ -31,6 +32,12 @@ impl Worker {
             && source.ip() != address.ip()
             && source.is_ipv4() == address.is_ipv4();
         self.dial_from(sockets, address, spoof.then_some(SocketAddr::new(source.ip(), 0))).await
+    }
+
+    /// Counts an attempt to reach an upstream on that path.
+    pub(super) fn count_dial<T>(&self, path: &str, began: Instant, outcome: &Result<T, Failure>) {
+        let failure = outcome.as_ref().err().map(Failure::label);
+        self.shared.counts.dialled(path, began.elapsed(), failure);
     }
 
     async fn dial_from(

@@ -89,6 +89,21 @@ impl Failure {
         }
     }
 
+    /// The label of metrics.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Config(_) | Self::Unavailable(_) => "no_certificate",
+            Self::Connect { .. } => "unreachable",
+            Self::ConnectTimeout { .. } | Self::RequestTimeout { .. } => "timeout",
+            Self::Destination(_) | Self::Refused(_) => "refused",
+            Self::HostUnknown { .. } | Self::Lookup { .. } => "unresolved",
+            Self::Released | Self::UnknownSource => "unknown_source",
+            Self::Status { .. } => "peer_refused",
+            Self::Stream(_) => "tunnel_ended",
+            Self::Tls { .. } | Self::TlsTimeout { .. } => "tls",
+        }
+    }
+
     /// Whether another endpoint may do better: nothing was sent yet, and the fault is this endpoint's.
     pub(super) const fn is_endpoints_own(&self) -> bool {
         match self {

@@ -10,8 +10,9 @@ use hbone::h2::Limits;
 use hbone::record::{self, Established};
 use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::counts::TunnelEnd;
 use super::pod::ServedPod;
 use super::shared::{Handshakes, Slot};
 use super::tunnelled::{self, Inbound};
@@ -46,6 +47,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     };
     let tunnel = Tunnel::server(established, Limits::default(), Timing::default(), worker.buffers.clone());
     let peer_uid = source.as_ref().map(|source| source.uid.clone());
+    let _open = worker.shared.counts.tunnel(TunnelEnd::Inbound);
     let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
     let inbound = Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
     let ended = drive(tunnel, |request| {
@@ -73,6 +75,7 @@ async fn handshake(
         socket.reset_on_close();
         return None;
     };
+    let began = Instant::now();
     let within = worker.shared.settings.timeouts.handshake;
     let shaking = async {
         let configs = configs(worker, pod).await?;
@@ -88,7 +91,7 @@ async fn handshake(
     match timeout(within, shaking).await {
         Ok(established) => {
             let established = established?;
-            worker.count_handshake("inbound", established.resumed);
+            worker.shared.counts.handshake(TunnelEnd::Inbound, established.resumed, began.elapsed());
             Some(established)
         }
         Err(_elapsed) => {
@@ -120,7 +123,7 @@ async fn configs(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Option<Arc<Identi
 }
 
 fn failed(worker: &Worker, cause: &str) {
-    worker.shared.counts.handshake_failures.with_label_values(&["inbound", cause]).inc();
+    worker.shared.counts.handshake_failed(TunnelEnd::Inbound, cause);
 }
 
 /// Handshakes in progress by source address, so that one source cannot take them all.

@@ -12,6 +12,7 @@
 mod accept;
 mod baggage;
 mod conclude;
+mod counts;
 mod dial;
 mod events;
 mod failure;
@@ -31,8 +32,9 @@ mod view;
 mod worker;
 mod workers;
 
+pub use counts::ProxyMetrics;
 pub use events::{Captured, PodEvent, ProxyEvents};
 pub use pod::ServedPod;
-pub use shared::{ProxyMetrics, Settings, Shared};
+pub use shared::{Settings, Shared};
 pub use view::ConnectionView;
 pub use workers::{StartError, Workers};

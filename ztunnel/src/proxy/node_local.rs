@@ -55,6 +55,7 @@ impl Outbound {
                 .map(|target| (target, local.clone()))
         };
         let (target, workload) = decided.map_err(|error| self.denied(error))?;
+        self.worker.shared.counts.permitted(&target.permit);
         let inbound = Opening {
             direction: Direction::Inbound,
             path: Path::NodeLocal,

@@ -2,11 +2,12 @@
 
 use authz::Attributes;
 
+use super::counts::Decision;
 use super::live::Admission;
 use super::worker::Worker;
 
 impl Worker {
-    /// Logs what AUDIT and dry-run policies say. Costs a look at three numbers where there are none.
+    /// Counts and logs what AUDIT and dry-run policies say. Costs a look at three numbers where there are none.
     pub(super) fn observe(&self, admission: &Admission) {
         if !admission.policies.has_observers() {
             return;
@@ -16,12 +17,14 @@ impl Worker {
             Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
         let observed = policies.observe(&attributes);
         let source = source.as_ref().map_or("", |source| source.as_str());
+        let counts = &self.shared.counts;
         if let Some(rule) = observed.audit {
+            counts.decided(Some(&rule.policy), Decision::Audit, "audit_matched");
             let (policy, rule) = (format!("{}/{}", rule.policy.namespace, rule.policy.name), rule.rule);
             tracing::info!(target: "audit", policy, rule, source, %source_ip, %destination, "connection matches");
         }
         if let Some(denied) = observed.dry_run {
-            self.shared.counts.dry_denials.inc();
+            counts.decided(denied.policy.as_ref(), Decision::DryRunDeny, denied.reason.label());
             tracing::info!(target: "audit", %denied, source, %source_ip, %destination, "dry run would refuse");
         }
     }

@@ -13,6 +13,7 @@ use identity::SpiffeId;
 use mesh::{Affinities, AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
 use smallvec::SmallVec;
 
+use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::meter::Metered;
 use super::node_local::Joined;
@@ -139,7 +140,7 @@ impl Outbound {
     }
 
     async fn carry(&self, source: &Source, plan: &Plan) -> Result<Carrier, Failure> {
-        let worker = &self.worker;
+        let (worker, began) = (&self.worker, Instant::now());
         let carried = match plan {
             Plan::Local(tunnel) => match self.join(source, tunnel).await {
                 Some(joined) => joined.map(|joined| Carrier::Local(Box::new(joined))),
@@ -155,8 +156,7 @@ impl Outbound {
                 worker.dial(&self.pod.captured.sockets, *destination).await.map(Carrier::Plain)
             }
         };
-        let outcome = if carried.is_ok() { "connected" } else { "failed" };
-        worker.shared.counts.dials.with_label_values(&[path(plan).as_str(), outcome]).inc();
+        worker.count_dial(path(plan).as_str(), began, &carried);
         carried
     }
 
@@ -196,6 +196,7 @@ impl Outbound {
         let live = self.worker.live.connection(&self.pod.uid, &metered, None);
         match carrier {
             Carrier::Stream(stream) => {
+                let _open = self.worker.shared.counts.stream(TunnelEnd::Outbound);
                 let relayed = live.run(stream.relay(socket, metered.clone())).await;
                 self.worker.conclude(&metered, relayed);
             }

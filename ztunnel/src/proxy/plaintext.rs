@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use authz::{Attributes, Denied, Permit, PolicySet};
 use daemon::logs::{Direction, Path};
@@ -74,6 +75,7 @@ impl Plaintext {
     fn admit(&self, snapshot: &mesh::Snapshot, local: &Workload) -> Result<Admitted, InboundError> {
         match decision::inbound_plaintext(snapshot, local, self.client.ip(), self.destination) {
             Ok(target) => {
+                self.worker.shared.counts.permitted(&target.permit);
                 let admission = Admission {
                     source: None,
                     source_ip: self.client.ip(),
@@ -112,7 +114,9 @@ impl Plaintext {
     async fn relay(&self, socket: Socket, opening: Opening, admitted: Admitted) {
         let Admitted { permit, admission } = admitted;
         let sockets = &self.pod.captured.sockets;
+        let began = Instant::now();
         let dialled = self.worker.dial_app(sockets, self.destination, self.client, permit).await;
+        self.worker.count_dial("application", began, &dialled);
         let upstream = match dialled {
             Ok(upstream) => upstream,
             Err(failure) => {

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use certs::Identities;
 use daemon::drain::Drain;
 use daemon::logs::AccessLog;
-use daemon::metrics::{Metrics, RegisterError};
+use daemon::metrics::Metrics;
 use mesh::{Affinities, Snapshots};
-use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
+use super::counts::ProxyMetrics;
 use crate::decision::Strangers;
 use crate::dns::Resolver;
 
@@ -51,80 +51,6 @@ pub struct Settings {
     pub timeouts: crate::config::Timeouts,
     /// How much there may be.
     pub limits: crate::config::Limits,
-}
-
-/// What workers count besides Istio's families of connections. Everything here is counted once per connection or
-/// tunnel at most.
-#[derive(Clone, Debug)]
-pub struct ProxyMetrics {
-    /// Tunnels that came up, by direction and whether a ticket was used.
-    pub handshakes: IntCounterVec,
-    /// Tunnels that did not, by direction and cause.
-    pub handshake_failures: IntCounterVec,
-    /// Attempts to reach an upstream, by outcome.
-    pub dials: IntCounterVec,
-    /// Connections refused by policy, by policy.
-    pub denials: IntCounterVec,
-    /// Connections that dry-run policies would have refused.
-    pub dry_denials: IntCounter,
-    /// Live connections that were cut, by reason.
-    pub cuts: IntCounterVec,
-    /// Connections admitted as the node's own probes.
-    pub probes: IntCounter,
-    /// Connections that were turned away since a limit was reached.
-    pub turned_away: IntCounterVec,
-    /// Outbound tunnels that are open.
-    pub tunnels: IntGauge,
-    /// Tasks that panicked, by name.
-    pub panics: IntCounterVec,
-    /// Connections carried without protection although the destination should have it.
-    pub unprotected: IntCounter,
-}
-
-impl ProxyMetrics {
-    /// Registers the metrics.
-    ///
-    /// # Errors
-    /// Never, unless our own metrics' names clash.
-    pub fn new(metrics: &Metrics) -> Result<Self, RegisterError> {
-        let by = |name, help, labels: &[&str]| metrics.counter_vec(name, help, labels);
-        Ok(Self {
-            handshakes: by(
-                "ambient_tunnel_handshakes_total",
-                "TLS handshakes of tunnels that ended well.",
-                &["direction", "kind"],
-            )?,
-            handshake_failures: by(
-                "ambient_tunnel_handshake_failures_total",
-                "TLS handshakes of tunnels that failed.",
-                &["direction", "cause"],
-            )?,
-            dials: by("ambient_dials_total", "Attempts to connect to an upstream.", &["path", "outcome"])?,
-            denials: by(
-                "ambient_policy_denials_total",
-                "Connections refused by policy.",
-                &["policy_namespace", "policy_name", "reason"],
-            )?,
-            dry_denials: metrics.counter(
-                "ambient_policy_dry_run_denials_total",
-                "Connections that policies in dry run would have refused.",
-            )?,
-            cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
-            probes: metrics
-                .counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
-            turned_away: by(
-                "ambient_connections_turned_away_total",
-                "Connections turned away since a limit was reached.",
-                &["limit"],
-            )?,
-            tunnels: metrics.gauge("ambient_tunnels_open", "Outbound tunnels that are open.")?,
-            panics: by("ambient_task_panics_total", "Tasks that panicked.", &["task"])?,
-            unprotected: metrics.counter(
-                "ambient_unprotected_connections_total",
-                "Connections in plaintext to workloads that are to be captured and are not yet.",
-            )?,
-        })
-    }
 }
 
 /// A place among a bounded number of things. Given back when dropped.

@@ -13,6 +13,7 @@ use identity::SpiffeId;
 use tokio::time::{Instant, timeout};
 
 use super::baggage;
+use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -100,39 +101,34 @@ impl Worker {
         let refused = |source: HandshakeError| Failure::Tls { address, source: Arc::new(source) };
         let tls = configs.client(&key.pod.0, &key.peers);
         let tls = tls.map_err(|error| Failure::Config(Arc::new(error)))?;
+        let began = Instant::now();
         let established = match timeout(waited, record::connect(socket, &tls, address.ip())).await {
             Ok(Ok(established)) => established,
-            Ok(Err(error)) => return Err(self.failed_handshake("outbound", refused(error))),
+            Ok(Err(error)) => return Err(self.failed_handshake(refused(error))),
             Err(_elapsed) => {
-                return Err(self.failed_handshake("outbound", Failure::TlsTimeout { address, waited }));
+                return Err(self.failed_handshake(Failure::TlsTimeout { address, waited }));
             }
         };
-        self.count_handshake("outbound", established.resumed);
+        self.shared.counts.handshake(TunnelEnd::Outbound, established.resumed, began.elapsed());
         let timing = Timing { idle: Some(self.shared.settings.timeouts.idle_tunnel), ..Timing::default() };
         let tunnel = Tunnel::client(established, Limits::default(), timing, self.buffers.clone());
-        let (driven, open) = (tunnel.clone(), self.shared.counts.tunnels.clone());
-        open.inc();
+        let (driven, open) = (tunnel.clone(), self.shared.counts.tunnel(TunnelEnd::Outbound));
         self.tasks.spawn_local("tunnel", async move {
             let ended = drive(driven, |_| {}).await;
-            open.dec();
+            drop(open);
             tracing::debug!(%address, ended = describe(&ended), "tunnel ended");
         });
         Ok(tunnel)
     }
 
-    fn failed_handshake(&self, direction: &str, failure: Failure) -> Arc<Failure> {
+    fn failed_handshake(&self, failure: Failure) -> Arc<Failure> {
         let cause = match failure {
             Failure::TlsTimeout { .. } => "timeout",
             _ if failure.flag() == daemon::metrics::ResponseFlag::IdentityError => "identity",
             _ => "tls",
         };
-        self.shared.counts.handshake_failures.with_label_values(&[direction, cause]).inc();
+        self.shared.counts.handshake_failed(TunnelEnd::Outbound, cause);
         Arc::new(failure)
-    }
-
-    pub(super) fn count_handshake(&self, direction: &str, resumed: bool) {
-        let kind = if resumed { "resumed" } else { "full" };
-        self.shared.counts.handshakes.with_label_values(&[direction, kind]).inc();
     }
 }
 

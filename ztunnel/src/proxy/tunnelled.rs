@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use daemon::logs::{Direction, Path};
 use daemon::metrics::ResponseFlag;
@@ -13,6 +14,7 @@ use identity::SpiffeId;
 use mesh::Workload;
 
 use super::baggage;
+use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::live::{Admission, Cut};
 use super::meter::{Metered, Reversed};
@@ -78,6 +80,7 @@ impl Inbound {
         let source = SocketAddr::new(self.from, 0);
         let mut opening = self.opening(local.clone(), target.upstream);
         opening.service = target.service;
+        self.worker.shared.counts.permitted(&target.permit);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
         let admission = Admission {
             source: Some(self.identity.clone()),
@@ -86,13 +89,13 @@ impl Inbound {
             policies: target.policies,
         };
         self.worker.observe(&admission);
+        let began = Instant::now();
         let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
         let dialled = tokio::select! {
             dialled = dial => dialled,
             given_up = stream.given_up() => Err(Failure::Stream(given_up)),
         };
-        let outcome = if dialled.is_ok() { "connected" } else { "failed" };
-        self.worker.shared.counts.dials.with_label_values(&["application", outcome]).inc();
+        self.worker.count_dial("application", began, &dialled);
         let app = match dialled {
             Ok(app) => app,
             Err(failure) => {
@@ -100,6 +103,7 @@ impl Inbound {
                 return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
             }
         };
+        let _open = self.worker.shared.counts.stream(TunnelEnd::Inbound);
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
         let live = match self.worker.list(&self.pod.uid, &metered, admission) {
             Ok(live) => live,

@@ -137,6 +137,7 @@ impl Worker {
                 },
                 _ = tick.tick() => {
                     self.telemetry.flush();
+                    self.shared.counts.pooled(self.pool.take_counts());
                     self.pool.prune();
                 }
             }

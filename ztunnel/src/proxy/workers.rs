@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mesh::ChangeSet;
 use socket2::Socket as RawSocket;
+use tokio::runtime::RuntimeMetrics;
 use tokio::sync::{mpsc, oneshot};
 
 use super::pod::ServedPod;
@@ -17,6 +18,8 @@ use super::worker;
 #[derive(Debug)]
 pub struct Workers {
     peers: Peers,
+    /// By the names of their threads.
+    runtimes: Vec<(String, RuntimeMetrics)>,
 }
 
 /// Where workers are told something. Clones tell the same ones.
@@ -88,15 +91,23 @@ impl Workers {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let peers = senders.into_iter().map(|commands| Peer { commands, load: Arc::default() });
         let peers = Peers(peers.collect());
+        let mut runtimes = Vec::new();
         for (index, commands) in receivers.into_iter().enumerate() {
             let (shared, peers) = (shared.clone(), peers.clone());
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError)?;
+            let name = format!("worker-{index}");
+            runtimes.push((name.clone(), runtime.metrics()));
             let run = move || worker::run(&runtime, index, shared, peers, commands);
-            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            let thread = std::thread::Builder::new().name(name);
             thread.spawn(run).map_err(StartError)?;
         }
-        Ok(Self { peers })
+        Ok(Self { peers, runtimes })
+    }
+
+    /// Their runtimes, by name.
+    pub fn runtimes(&self) -> impl Iterator<Item = (String, RuntimeMetrics)> {
+        self.runtimes.iter().cloned()
     }
 
     /// Has a captured pod served.

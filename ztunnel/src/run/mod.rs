@@ -8,6 +8,7 @@ mod desired;
 mod dns;
 mod error;
 mod follow;
+mod metrics;
 mod rotate;
 mod status;
 
@@ -88,6 +89,9 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let count = config.workers.count(cores);
     let workers = Arc::new(Workers::start(count, &shared)?);
+    metrics::certificates(&metrics, identities.clone())?;
+    metrics::runtimes(&metrics, &workers)?;
+    let pod_metrics = metrics::PodMetrics::register(&metrics)?;
     tasks.spawn("rotation", rotate::follow(identities.changes(), workers.clone()));
 
     let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
@@ -96,6 +100,7 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), others);
     let enrolment = enrol::start(enrolment(&config), events)?;
     tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
+    tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));
     let dns_tasks = Tasks::new(OnPanic::Abort, shared.counts.panics.clone());
     let dns = DnsProxy::new(
         shared.snapshots.clone(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::IntCounter;
 
-use crate::metrics::labels::{ConnectionLabels, ResponseFlag};
+use crate::metrics::labels::{ConnectionLabels, Reporter, ResponseFlag, Security};
 
 /// All label sets in use.
 #[derive(Debug)]
@@ -26,6 +26,33 @@ struct Table {
     series: HashMap<ConnectionLabels, Arc<Series>, foldhash::fast::RandomState>,
     /// Nothing in the table can be dropped before the next scrape.
     packed: bool,
+    /// What dropped series had counted, of what is told beyond them.
+    dropped: Totals,
+}
+
+/// What there is to tell of all label sets together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    /// By [`Reporter::place`].
+    pub(super) of: [Total; Reporter::ALL.len()],
+}
+
+/// Of one side.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Total {
+    /// Connections that are open.
+    pub(super) open: u64,
+    /// Bytes that nothing protected, from source to destination.
+    pub(super) unprotected_sent: u64,
+    /// The same, from destination to source.
+    pub(super) unprotected_received: u64,
+}
+
+/// Everything that a scrape shows of connections.
+pub(super) struct Scraped {
+    /// All series, in the order of their labels.
+    pub(super) series: Vec<Arc<Series>>,
+    pub(super) totals: Totals,
 }
 
 /// What was counted under one label set.
@@ -34,6 +61,8 @@ pub(super) struct Series {
     /// Labels as they stand in a sample, without `response_flags`.
     pub(super) labels: Box<str>,
     pub(super) counts: Counts,
+    reporter: Reporter,
+    security: Security,
     /// Bytes and connections as the last scrape saw them: what moved since must not be dropped unseen.
     scraped: AtomicU64,
 }
@@ -49,17 +78,8 @@ pub(super) struct Counts {
 }
 
 impl ConnectionTable {
-    pub(super) fn new(limit: usize) -> Self {
-        let overflowed = IntCounter::new(
-            "ambient_metric_overflow_total",
-            "Label sets that found no room and are counted as \"overflow\".",
-        );
-        let overflowed = overflowed.expect("the metric's description is valid");
+    pub(super) fn new(limit: usize, overflowed: IntCounter) -> Self {
         Self { table: Mutex::default(), limit, overflowed }
-    }
-
-    pub(super) fn overflowed(&self) -> IntCounter {
-        self.overflowed.clone()
     }
 
     /// The series of these labels, or the one for all that do not fit.
@@ -80,18 +100,19 @@ impl ConnectionTable {
         table.series.get(&overflow).cloned().unwrap_or_else(|| table.add(overflow))
     }
 
-    /// All series, in the order of their labels.
-    pub(super) fn scrape(&self) -> Vec<Arc<Series>> {
-        let mut all: Vec<_> = {
+    /// What there is. Workers wait for the time that copying the list takes, and not while anything is rendered.
+    pub(super) fn scrape(&self) -> Scraped {
+        let (mut series, mut totals): (Vec<_>, _) = {
             let mut table = self.lock();
             table.packed = false;
-            table.series.values().cloned().collect()
+            (table.series.values().cloned().collect(), table.dropped)
         };
-        all.sort_unstable_by(|one, other| one.labels.cmp(&other.labels));
-        for series in &all {
+        series.sort_unstable_by(|one, other| one.labels.cmp(&other.labels));
+        for series in &series {
             series.scraped.store(series.counts.sum(), Ordering::Relaxed);
+            totals.add(series);
         }
-        all
+        Scraped { series, totals }
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -105,6 +126,8 @@ impl Table {
         let series = Arc::new(Series {
             labels: labels.render(),
             counts: Counts::default(),
+            reporter: labels.reporter,
+            security: labels.security,
             scraped: AtomicU64::new(0),
         });
         self.series.insert(labels, series.clone());
@@ -114,8 +137,30 @@ impl Table {
     /// Drops what no worker holds and the last scrape has seen. At most once a scrape, as it looks at everything.
     fn pack(&mut self) {
         if !self.packed {
-            self.series.retain(|_, series| Arc::strong_count(series) > 1 || series.moved());
+            let dropped = &mut self.dropped;
+            self.series.retain(|_, series| {
+                let stays = Arc::strong_count(series) > 1 || series.moved();
+                if !stays {
+                    dropped.add(series);
+                }
+                stays
+            });
             self.packed = true;
+        }
+    }
+}
+
+impl Totals {
+    fn add(&mut self, series: &Series) {
+        let Counts { opened, closed, sent, received, .. } = &series.counts;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let total = &mut self.of[series.reporter.place()];
+        // Closed first: one that opens and closes in between must not count as minus one.
+        let closed = of(closed);
+        total.open += of(opened).saturating_sub(closed);
+        if series.security == Security::Unknown {
+            total.unprotected_sent += of(sent);
+            total.unprotected_received += of(received);
         }
     }
 }

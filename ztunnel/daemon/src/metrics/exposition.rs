@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prometheus::TextEncoder;
 use prometheus::proto::MetricFamily;
 
-use crate::metrics::connections::{ConnectionTable, Counts, Series};
-use crate::metrics::labels::ResponseFlag;
+use crate::metrics::connections::{ConnectionTable, Counts, Scraped, Series, Total, Totals};
+use crate::metrics::labels::{Reporter, ResponseFlag};
 use crate::metrics::process;
 
 /// One of the families that all connections have.
@@ -19,7 +19,7 @@ struct Family {
 }
 
 pub(super) fn render(registered: &[MetricFamily], connections: &ConnectionTable) -> String {
-    let series = connections.scrape();
+    let Scraped { series, totals } = connections.scrape();
     let mut text = String::with_capacity(size(&series));
     // The encoder refuses families that are malformed; those of the registry are not.
     let _ = TextEncoder::new().encode_utf8(registered, &mut text);
@@ -28,12 +28,13 @@ pub(super) fn render(registered: &[MetricFamily], connections: &ConnectionTable)
         family.render(&series, &mut text);
     }
     render_failures(&series, &mut text);
+    render_totals(&totals, &mut text);
     text
 }
 
 impl Family {
     fn render(&self, series: &[Arc<Series>], text: &mut String) {
-        head(text, self.name, self.help);
+        head(text, self.name, self.help, "counter");
         for series in series {
             let value = (self.counter)(&series.counts).load(Ordering::Relaxed);
             sample(text, self.name, &series.labels, "-", value);
@@ -42,7 +43,7 @@ impl Family {
 }
 
 fn render_failures(series: &[Arc<Series>], text: &mut String) {
-    head(text, FAILED, "Connections that failed, by reason.");
+    head(text, FAILED, "Connections that failed, by reason.", "counter");
     for series in series {
         for (flag, counter) in ResponseFlag::ALL.iter().zip(&series.counts.failed) {
             let value = counter.load(Ordering::Relaxed);
@@ -53,8 +54,28 @@ fn render_failures(series: &[Arc<Series>], text: &mut String) {
     }
 }
 
-fn head(text: &mut String, name: &str, help: &str) {
-    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " counter\n"] {
+fn render_totals(totals: &Totals, text: &mut String) {
+    head(text, SOCKETS, "Connections that are open.", "gauge");
+    for (reporter, Total { open, .. }) in Reporter::ALL.iter().zip(&totals.of) {
+        line(text, format_args!("{SOCKETS}{{reporter=\"{}\"}} {open}", reporter.as_str()));
+    }
+    head(text, UNPROTECTED, "Bytes of connections that nothing protected.", "counter");
+    for (reporter, total) in Reporter::ALL.iter().zip(&totals.of) {
+        let reporter = reporter.as_str();
+        for (direction, bytes) in [("sent", total.unprotected_sent), ("received", total.unprotected_received)]
+        {
+            let labels = format_args!("reporter=\"{reporter}\",direction=\"{direction}\"");
+            line(text, format_args!("{UNPROTECTED}{{{labels}}} {bytes}"));
+        }
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a string never fails");
+}
+
+fn head(text: &mut String, name: &str, help: &str, kind: &str) {
+    for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
         text.push_str(part);
     }
 }
@@ -63,7 +84,7 @@ fn sample(text: &mut String, name: &str, labels: &str, flags: &str, value: u64) 
     for part in [name, "{", labels, ",response_flags=\"", flags, "\"} "] {
         text.push_str(part);
     }
-    writeln!(text, "{value}").expect("writing to a string never fails");
+    line(text, format_args!("{value}"));
 }
 
 fn size(series: &[Arc<Series>]) -> usize {
@@ -95,6 +116,8 @@ const FAMILIES: [Family; 4] = [
 ];
 
 const FAILED: &str = "istio_tcp_connections_failed_total";
+const SOCKETS: &str = "istio_tcp_sockets_open";
+const UNPROTECTED: &str = "ambient_unprotected_bytes_total";
 
 /// A sample's name, flags and value.
 const SAMPLE_OVERHEAD: usize = 80;

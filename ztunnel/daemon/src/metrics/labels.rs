@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use crate::metrics::bounded::OVERFLOW;
+
 /// Who reports what of which connection. Missing values are empty here and `unknown` in the metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionLabels {
@@ -105,16 +107,12 @@ impl ConnectionLabels {
     /// All labels but `response_flags`, as they stand between the braces of a sample.
     pub(super) fn render(&self) -> Box<str> {
         let mut text = String::with_capacity(1024);
-        let reporter = match self.reporter {
-            Reporter::Destination => "destination",
-            Reporter::Source => "source",
-        };
         let security = match self.security {
             Security::MutualTls => "mutual_tls",
             Security::NodeLocal => "node_local",
             Security::Unknown => "unknown",
         };
-        label(&mut text, "reporter", reporter);
+        label(&mut text, "reporter", self.reporter.as_str());
         for (side, peer) in [("source", &self.source), ("destination", &self.destination)] {
             peer.render(side, &mut text);
         }
@@ -125,6 +123,24 @@ impl ConnectionLabels {
         label(&mut text, "connection_security_policy", security);
         text.pop();
         text.into()
+    }
+}
+
+impl Reporter {
+    /// Both, in the order of [`Reporter::place`].
+    pub(super) const ALL: [Self; 2] = [Self::Destination, Self::Source];
+
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Destination => "destination",
+            Self::Source => "source",
+        }
+    }
+
+    /// Its place in [`Reporter::ALL`].
+    pub(super) const fn place(self) -> usize {
+        self as usize
     }
 }
 
@@ -195,6 +211,3 @@ fn label(text: &mut String, name: &str, value: &str) {
     }
     text.push_str("\",");
 }
-
-/// Stands for the labels of what did not fit.
-const OVERFLOW: &str = "overflow";

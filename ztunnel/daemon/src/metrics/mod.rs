@@ -1,16 +1,21 @@
 //! Metrics: Istio's families for connections, and whatever else a daemon registers.
 
+mod bounded;
 mod connections;
 mod exposition;
 mod labels;
 mod process;
 mod worker;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
+pub use bounded::{BoundedCounters, LabelBound, OVERFLOW};
 use connections::ConnectionTable;
 pub use labels::{ConnectionLabels, Peer, Reporter, ResponseFlag, Security, ServiceLabels};
 pub use worker::{ConnectionCounters, WorkerCounters};
@@ -20,7 +25,16 @@ pub use worker::{ConnectionCounters, WorkerCounters};
 pub struct Metrics {
     registry: Registry,
     connections: Arc<ConnectionTable>,
+    overflowed: IntCounterVec,
+    /// What is looked up when somebody asks. Taken by scrapes only.
+    looks: Looks,
 }
+
+/// Brings some metrics up to date.
+type Look = Box<dyn Fn() + Send + Sync>;
+
+#[derive(Clone, Default)]
+struct Looks(Arc<Mutex<Vec<Look>>>);
 
 /// Two metrics of one name, or a name that is not one: a bug of ours, found by whoever first starts the daemon.
 #[derive(Debug, thiserror::Error)]
@@ -37,10 +51,20 @@ impl Metrics {
     /// # Errors
     /// Never, unless our own metrics' names clash.
     pub fn new(component: &str, version: &str, series: usize) -> Result<Self, RegisterError> {
-        let metrics = Self { registry: Registry::new(), connections: Arc::new(ConnectionTable::new(series)) };
+        let overflowed = IntCounterVec::new(
+            Opts::new(
+                "ambient_metric_overflow_total",
+                "Times that a label set found no room in its family and was counted as \"overflow\".",
+            ),
+            &["family"],
+        );
+        let overflowed = overflowed.expect("the metric's description is valid");
+        let connections = ConnectionTable::new(series, overflowed.with_label_values(&["istio_tcp"]));
+        let (registry, connections) = (Registry::new(), Arc::new(connections));
+        let metrics = Self { registry, connections, overflowed: overflowed.clone(), looks: Looks::default() };
+        metrics.register(overflowed)?;
         let build = metrics.gauge_vec("istio_build", "Component and version.", &["component", "tag"])?;
         build.with_label_values(&[component, version]).set(1);
-        metrics.register(metrics.connections.overflowed())?;
         Ok(metrics)
     }
 
@@ -51,6 +75,7 @@ impl Metrics {
 
     /// Everything in Prometheus' text format. Takes no lock that a worker waits for.
     pub fn render(&self) -> String {
+        self.looks.lock().iter().for_each(|look| look());
         exposition::render(&self.registry.gather(), &self.connections)
     }
 
@@ -73,6 +98,46 @@ impl Metrics {
         labels: &[&str],
     ) -> Result<IntCounterVec, RegisterError> {
         self.made(name, IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    /// A counter whose labels others choose: `limit` label sets at most, and one for the rest.
+    ///
+    /// # Errors
+    /// When the name is taken or malformed.
+    pub fn bounded_counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        limit: usize,
+    ) -> Result<BoundedCounters, RegisterError> {
+        let counters = self.counter_vec(name, help, labels)?;
+        Ok(BoundedCounters::new(counters, self.bound(name, limit)))
+    }
+
+    /// Room for `limit` label sets of a family.
+    pub fn bound(&self, family: &str, limit: usize) -> LabelBound {
+        LabelBound::new(limit, self.overflowed.with_label_values(&[family]))
+    }
+
+    /// A histogram with labels; `buckets` are upper bounds.
+    ///
+    /// # Errors
+    /// When the name is taken or malformed.
+    pub fn histogram_vec(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, RegisterError> {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.made(name, HistogramVec::new(opts, labels))
+    }
+
+    /// Has `look` bring metrics up to date before each scrape, on the thread of whoever asks.
+    pub fn before_scrape(&self, look: impl Fn() + Send + Sync + 'static) {
+        self.looks.lock().push(Box::new(look));
     }
 
     /// A gauge.
@@ -108,6 +173,19 @@ impl Metrics {
         let metric = metric.map_err(|source| RegisterError { name: name.to_owned(), source })?;
         self.register(metric.clone())?;
         Ok(metric)
+    }
+}
+
+impl Looks {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Look>> {
+        // Every change is one step: a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Looks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Looks").field(&self.lock().len()).finish()
     }
 }
 

@@ -81,7 +81,7 @@ fn label_sets_beyond_the_limit_share_one_and_are_counted() {
     assert_eq!(text.lines().filter(of_opened).count(), 3);
     let overflow = text.lines().filter(of_opened).find(|line| line.contains("source_workload=\"overflow\""));
     assert!(overflow.unwrap().ends_with("} 3"), "{overflow:?}");
-    assert_eq!(metrics.connections.overflowed().get(), 3);
+    assert!(text.contains("\nambient_metric_overflow_total{family=\"istio_tcp\"} 3\n"), "{text}");
     drop(open);
 }
 
@@ -94,6 +94,54 @@ fn a_label_set_that_nobody_uses_makes_room_once_it_was_scraped() {
     drop(metrics.worker().open(&labels("new")));
     let text = metrics.render();
     assert!(text.contains("source_workload=\"new\"") && !text.contains("source_workload=\"old\""), "{text}");
+}
+
+#[test]
+fn open_connections_and_unprotected_bytes_are_told_beyond_label_sets_that_went() {
+    let metrics = Metrics::new("ztunnel", "1", 1).unwrap();
+    let plain = |workload| ConnectionLabels { security: Security::Unknown, ..labels(workload) };
+    let worker = metrics.worker();
+    worker.open(&plain("old")).sent(7);
+    drop(worker);
+    assert!(
+        metrics
+            .render()
+            .contains("ambient_unprotected_bytes_total{reporter=\"source\",direction=\"sent\"} 7\n")
+    );
+    let worker = metrics.worker();
+    let open = worker.open(&plain("new"));
+    open.sent(5);
+    worker.flush();
+    let text = metrics.render();
+    assert!(!text.contains("source_workload=\"old\""), "{text}");
+    assert!(
+        text.contains("ambient_unprotected_bytes_total{reporter=\"source\",direction=\"sent\"} 12\n"),
+        "{text}"
+    );
+    assert!(text.contains("istio_tcp_sockets_open{reporter=\"source\"} 1\n"), "{text}");
+    assert!(text.contains("istio_tcp_sockets_open{reporter=\"destination\"} 0\n"), "{text}");
+}
+
+#[test]
+fn labels_that_others_choose_find_so_much_room_and_no_more() {
+    let metrics = Metrics::new("ztunnel", "1", 1).unwrap();
+    let counters = metrics.bounded_counters("decisions_total", "By policy.", &["policy", "kind"], 2).unwrap();
+    for policy in ["a", "b", "c", "d", "a"] {
+        counters.inc(&[policy, "deny"]);
+    }
+    let text = metrics.render();
+    assert!(text.contains("decisions_total{kind=\"deny\",policy=\"a\"} 2\n"), "{text}");
+    assert!(text.contains("decisions_total{kind=\"overflow\",policy=\"overflow\"} 2\n"), "{text}");
+    assert!(text.contains("ambient_metric_overflow_total{family=\"decisions_total\"} 2\n"), "{text}");
+}
+
+#[test]
+fn a_look_is_taken_before_each_scrape() {
+    let metrics = Metrics::new("ztunnel", "1", 1).unwrap();
+    let gauge = metrics.gauge("looked", "At.").unwrap();
+    metrics.before_scrape(move || gauge.inc());
+    assert!(metrics.render().contains("\nlooked 1\n"));
+    assert!(metrics.render().contains("\nlooked 2\n"));
 }
 
 #[test]
