@@ -143,7 +143,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A peer's answer to CONNECT.
     pub request: Duration,
-    /// How long a tunnel without streams is kept.
+    /// How long a peer's tunnel is kept without streams.
+    pub idle_inbound: Duration,
+    /// How long a tunnel of ours is kept without streams.
     pub idle_tunnel: Duration,
     /// Between SIGTERM and the cut.
     pub drain: Duration,
@@ -160,6 +162,10 @@ pub struct Limits {
     pub connections_per_pod: usize,
     /// Label sets of connections in the metrics.
     pub metric_series: usize,
+    /// Tunnels of peers.
+    pub tunnels: usize,
+    /// Tunnels of peers, from one source address.
+    pub tunnels_per_source: usize,
 }
 
 /// What is logged.
@@ -250,6 +256,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             request: Duration::from_secs(15),
+            idle_inbound: Duration::from_secs(360),
             idle_tunnel: Duration::from_secs(300),
             drain: Duration::from_secs(25),
         }
@@ -263,6 +270,8 @@ impl Default for Limits {
             handshakes_per_source: 128,
             connections_per_pod: 16_384,
             metric_series: daemon::metrics::DEFAULT_SERIES,
+            tunnels: 65_536,
+            tunnels_per_source: 1024,
         }
     }
 }

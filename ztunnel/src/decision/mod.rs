@@ -9,7 +9,7 @@ mod refusal;
 mod waypoint;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use inbound::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_plaintext, node_local};
 pub use outbound::{Call, Settings, outbound};

@@ -37,6 +37,8 @@ pub struct ProxyMetrics {
     pooled: IntCounterVec,
     /// Tasks that panicked, by name.
     pub panics: IntCounterVec,
+    /// Connections to addresses that nobody in the mesh has, from namespaces that want to hear of them.
+    pub unknown_reported: IntCounter,
     /// Connections carried without protection although the destination should have it.
     pub unprotected: IntCounter,
 }
@@ -114,6 +116,10 @@ impl ProxyMetrics {
                 &["outcome"],
             )?,
             panics: by("ambient_task_panics_total", "Tasks that panicked.", &["task"])?,
+            unknown_reported: metrics.counter(
+                "ambient_unknown_egress_total",
+                "Connections to addresses outside of the mesh, from namespaces that have them reported.",
+            )?,
             unprotected: metrics.counter(
                 "ambient_unprotected_connections_total",
                 "Connections in plaintext to workloads that are to be captured and are not yet.",

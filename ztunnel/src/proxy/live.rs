@@ -30,6 +30,8 @@ struct Entries {
     by_pod: HashMap<PodUid, HashSet<usize, RandomState>, RandomState>,
     /// Inbound tunnels by the workload that they come from.
     by_peer: HashMap<WorkloadUid, HashSet<usize, RandomState>, RandomState>,
+    /// Inbound tunnels by the address that they come from: who is there may become known later.
+    by_address: HashMap<IpAddr, HashSet<usize, RandomState>, RandomState>,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,20 @@ struct Entry {
 enum What {
     Connection { cut: Rc<CutCell>, metered: Rc<Metered>, admission: Option<Box<Admission>> },
     Tunnel { tunnel: Tunnel, from: IpAddr },
+}
+
+/// Which peers' tunnels.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peers<'a> {
+    /// All of them.
+    All,
+    /// Those that come, or came, from a workload, and those from its addresses.
+    Of {
+        /// The workload.
+        workload: &'a WorkloadUid,
+        /// Where it is.
+        addresses: &'a [IpAddr],
+    },
 }
 
 /// What was decided about an inbound connection, and on which grounds.
@@ -153,17 +169,25 @@ impl Live {
         }
     }
 
-    /// Asks `check` about each tunnel from a workload: whether its peer may still be who it is.
-    pub(super) fn recheck_peer(
+    /// Asks `check` about peers' tunnels: whether one to that pod, from that address, may still be of that identity.
+    /// Cuts those that may not; says how many.
+    pub(super) fn recheck_tunnels(
         &self,
-        peer: &WorkloadUid,
-        check: impl Fn(IpAddr, &SpiffeId) -> bool,
+        peers: Peers<'_>,
+        check: impl Fn(&PodUid, IpAddr, &SpiffeId) -> bool,
     ) -> usize {
         let entries = self.0.borrow();
+        let keys: HashSet<usize, RandomState> = match peers {
+            Peers::All => entries.by_address.values().flatten().copied().collect(),
+            Peers::Of { workload, addresses } => {
+                let there = addresses.iter().filter_map(|address| entries.by_address.get(address));
+                there.chain(entries.by_peer.get(workload)).flatten().copied().collect()
+            }
+        };
         let mut cut = 0;
-        for key in entries.by_peer.get(peer).into_iter().flatten() {
-            if let Some(Entry { what: What::Tunnel { tunnel, from }, .. }) = entries.slab.get(*key)
-                && !check(*from, tunnel.peer())
+        for key in keys {
+            if let Some(Entry { pod, what: What::Tunnel { tunnel, from }, .. }) = entries.slab.get(key)
+                && !check(pod, *from, tunnel.peer())
             {
                 tunnel.cut();
                 cut += 1;
@@ -185,8 +209,11 @@ impl Live {
 
 impl Entries {
     fn add(&mut self, entry: Entry) -> usize {
-        let (pod, peer) = (entry.pod.clone(), entry.peer.clone());
+        let (pod, peer, address) = (entry.pod.clone(), entry.peer.clone(), entry.address());
         let key = self.slab.insert(entry);
+        if let Some(address) = address {
+            self.by_address.entry(address).or_default().insert(key);
+        }
         self.by_pod.entry(pod).or_default().insert(key);
         if let Some(peer) = peer {
             self.by_peer.entry(peer).or_default().insert(key);
@@ -212,6 +239,9 @@ impl Entries {
         if let Some(peer) = &entry.peer {
             forget(&mut self.by_peer, peer, key);
         }
+        if let Some(address) = entry.address() {
+            forget(&mut self.by_address, &address, key);
+        }
     }
 
     fn of_pod(&self, pod: &PodUid) -> impl Iterator<Item = &Entry> {
@@ -221,6 +251,14 @@ impl Entries {
 }
 
 impl Entry {
+    /// Where a tunnel comes from.
+    const fn address(&self) -> Option<IpAddr> {
+        match self.what {
+            What::Connection { .. } => None,
+            What::Tunnel { from, .. } => Some(from),
+        }
+    }
+
     fn leave(&self) {
         if let What::Tunnel { tunnel, .. } = &self.what {
             tunnel.leave();

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use daemon::logs::{Direction, Path};
 use hbone::relay;
 use hbone::socket::Socket;
+use mesh::PodUid;
 
 use super::failure::Failure;
 use super::live::Admission;
 use super::meter::Metered;
 use super::outbound::{Outbound, Source};
 use super::pod::ServedPod;
+use super::shares::Share;
 use crate::decision::{self, InboundError};
 use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, policy_ref};
@@ -25,6 +27,7 @@ pub(super) struct Joined {
     admission: Admission,
     inbound: Opening,
     _lease: Lease,
+    _file: Share<PodUid>,
 }
 
 impl Outbound {
@@ -48,6 +51,8 @@ impl Outbound {
         lease: Lease,
     ) -> Result<Joined, Failure> {
         let identity = source.identity.as_ref().ok_or(Failure::UnknownSource)?;
+        // It is the sender's: the receiver is not to pay for what others open.
+        let file = self.worker.shared.bounds.file(&self.pod.uid).map_err(|limit| self.no_file(limit))?;
         let decided = {
             let snapshot = self.worker.shared.snapshots.load();
             let local = pod.workload(&snapshot).ok_or(Failure::Released)?;
@@ -83,11 +88,11 @@ impl Outbound {
         self.worker.observe(&admission);
         let sockets = &pod.captured.sockets;
         let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
-        Ok(Joined { upstream, pod, admission, inbound, _lease: lease })
+        Ok(Joined { upstream, pod, admission, inbound, _lease: lease, _file: file })
     }
 
     pub(super) async fn relay_local(&self, socket: Socket, mut opening: Opening, joined: Joined) {
-        let Joined { upstream, pod, admission, inbound, _lease } = joined;
+        let Joined { upstream, pod, admission, inbound, _lease, _file } = joined;
         opening.destination.identity = inbound.destination.identity.clone();
         let worker = &self.worker;
         let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);

@@ -10,18 +10,22 @@ use hbone::relay;
 use hbone::socket::Socket;
 use hbone::tunnel::Stream;
 use identity::SpiffeId;
-use mesh::{Affinities, AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
+use mesh::{
+    Affinities, AffinityKey, EndpointTarget, Family, Place, PodUid, Remembered, ServiceKey, Workload,
+};
 use smallvec::SmallVec;
 
 use super::counts::TunnelEnd;
 use super::failure::Failure;
+use super::limits::Limit;
 use super::meter::Metered;
 use super::node_local::Joined;
 use super::pod::ServedPod;
+use super::shares::Share;
 use super::tunnel_out::Asker;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, Call, Plan, Refused, Upstream};
+use crate::decision::{self, Call, Passed, Plan, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening};
@@ -32,12 +36,13 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let ends = (original_destination(&socket), socket.peer_addr());
     let (Ok(destination), Ok(client)) = ends else { return };
     let Some(client) = client.as_socket().map(canonical) else { return };
-    let limit = worker.shared.settings.limits.connections_per_pod;
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let Some(_slot) = pod.connection(limit) else {
-        worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        socket.reset_on_close();
-        return;
+    let _places = match (pod.connection(&client.ip()), worker.shared.bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(file)) => (connection, file),
+        (Err(limit), _) | (_, Err(limit)) => {
+            worker.turn_away(limit, &pod, None);
+            return socket.reset_on_close();
+        }
     };
     let outbound = Outbound { worker, pod, client, destination };
     outbound.run(socket).await;
@@ -53,7 +58,7 @@ pub(super) struct Outbound {
 
 /// What carries a connection.
 enum Carrier {
-    Plain(Socket),
+    Plain(Socket, Share<PodUid>),
     Local(Box<Joined>),
     Stream(Stream),
 }
@@ -149,15 +154,26 @@ impl Outbound {
             },
             Plan::Hbone(tunnel) | Plan::Waypoint(tunnel) => self.tunnelled(source, tunnel).await,
             Plan::Direct { upstream, .. } => match self.place(upstream).await {
-                Ok(address) => worker.dial(&self.pod.captured.sockets, address).await.map(Carrier::Plain),
+                Ok(address) => self.dial(address).await,
                 Err(failure) => Err(failure),
             },
-            Plan::Passthrough { destination, .. } => {
-                worker.dial(&self.pod.captured.sockets, *destination).await.map(Carrier::Plain)
-            }
+            Plan::Passthrough { destination, .. } => self.dial(*destination).await,
         };
         worker.count_dial(path(plan).as_str(), began, &carried);
         carried
+    }
+
+    async fn dial(&self, address: SocketAddr) -> Result<Carrier, Failure> {
+        let file = self.worker.shared.bounds.file(&self.pod.uid);
+        let file = file.map_err(|limit| self.no_file(limit))?;
+        let socket = self.worker.dial(&self.pod.captured.sockets, address).await?;
+        Ok(Carrier::Plain(socket, file))
+    }
+
+    /// The connection would need one descriptor more than its pod may have.
+    pub(super) fn no_file(&self, limit: Limit) -> Failure {
+        self.worker.turn_away(limit, &self.pod, None);
+        Failure::NoOpenFiles
     }
 
     async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
@@ -182,9 +198,11 @@ impl Outbound {
     }
 
     async fn relay(&self, socket: Socket, source: &Source, plan: &Plan, carrier: Carrier) {
-        if matches!(plan, Plan::Direct { unprotected: true, .. }) {
-            self.worker.shared.counts.unprotected.inc();
+        if self.worker.pod(&self.pod.uid).is_none() {
+            // It went while somebody was dialled: nobody would cut what was listed from here on.
+            return self.refuse(&socket, Some(source), Some(plan), Failure::Released);
         }
+        self.count(source, plan);
         let mut opening = self.opening(Some(source), Some(plan));
         if let Carrier::Local(joined) = carrier {
             return self.relay_local(socket, opening, *joined).await;
@@ -200,11 +218,26 @@ impl Outbound {
                 let relayed = live.run(stream.relay(socket, metered.clone())).await;
                 self.worker.conclude(&metered, relayed);
             }
-            Carrier::Plain(upstream) => {
+            Carrier::Plain(upstream, _file) => {
                 let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
                 self.worker.conclude(&metered, live.run(joined).await);
             }
             Carrier::Local(_) => {}
+        }
+    }
+
+    /// Counts what is worth knowing of connections that leave the mesh's protection.
+    fn count(&self, source: &Source, plan: &Plan) {
+        let counts = &self.worker.shared.counts;
+        match plan {
+            Plan::Direct { unprotected: true, .. } => counts.unprotected.inc(),
+            Plan::Passthrough { destination, passed: Passed::UnknownReported, .. } => {
+                counts.unknown_reported.inc();
+                let Workload { name, profile, .. } = &*source.workload;
+                let namespace = &*profile.namespace;
+                tracing::info!(target: "egress", namespace, pod = &**name, %destination, "connection leaves the mesh");
+            }
+            _ => {}
         }
     }
 

@@ -28,11 +28,15 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Ok(destination), Ok(client)) = ends else { return };
     let Some(client) = client.as_socket().map(canonical) else { return };
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let limit = worker.shared.settings.limits.connections_per_pod;
-    let (Some(_slot), Some(_lease)) = (pod.connection(limit), pod.captured.leases.take()) else {
-        worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        return socket.reset_on_close();
+    let bounds = &worker.shared.bounds;
+    let _places = match (pod.connection(&client.ip()), bounds.file(&pod.uid), bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(near), Ok(far)) => (connection, near, far),
+        (Err(limit), ..) | (_, Err(limit), _) | (.., Err(limit)) => {
+            worker.turn_away(limit, &pod, Some(client.ip()));
+            return socket.reset_on_close();
+        }
     };
+    let Some(_lease) = pod.captured.leases.take() else { return socket.reset_on_close() };
     Plaintext { worker, pod, client, destination }.run(socket).await;
 }
 

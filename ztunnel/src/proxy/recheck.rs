@@ -1,15 +1,17 @@
 //! A changed mesh reaches live connections.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use authz::{Attributes, Denied, PolicySet, Touched};
+use identity::SpiffeId;
 use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 
-use super::live::{Admission, Cut, LiveGuard};
+use super::live::{Admission, Cut, Live, LiveGuard, Peers};
 use super::meter::Metered;
 use super::worker::Worker;
-use crate::decision::verify_peer;
+use crate::decision::{Strangers, verify_peer};
 
 impl Worker {
     /// Lists a connection that was let in, and asks once more whether it may be: policy may have changed while its
@@ -40,15 +42,8 @@ impl Worker {
                 self.recheck_pod(&snapshot, &uid, workload);
             }
         }
-        for peer in &changes.workloads {
-            let network = |workload: &Workload| workload.profile.network.clone();
-            let network = snapshot.workload(peer).map(|workload| network(workload)).unwrap_or_default();
-            let strangers = self.shared.settings.strangers;
-            let cut = self.live.recheck_peer(peer, |from, identity| {
-                verify_peer(&snapshot, &network, from, identity, strangers).is_ok()
-            });
-            self.count_cuts(&Cut::PeerChanged, cut);
-        }
+        let cut = self.live.recheck_peers(changes, &snapshot, self.shared.settings.strangers);
+        self.count_cuts(&Cut::PeerChanged, cut);
     }
 
     fn recheck_pod(&self, snapshot: &Snapshot, uid: &PodUid, workload: &Workload) {
@@ -70,6 +65,25 @@ impl Worker {
             let count = count.try_into().unwrap_or(u64::MAX);
             self.shared.counts.cuts.with_label_values(&[why.label()]).inc_by(count);
         }
+    }
+}
+
+impl Live {
+    /// Cuts tunnels of peers that may no longer be who they were, as far as a change can have made that so.
+    fn recheck_peers(&self, changes: &ChangeSet, snapshot: &Snapshot, strangers: Strangers) -> usize {
+        let may_be = |pod: &PodUid, from: IpAddr, identity: &SpiffeId| {
+            let local = snapshot.workload_by_pod_uid(pod);
+            let network = local.map(|local| local.profile.network.clone()).unwrap_or_default();
+            verify_peer(snapshot, &network, from, identity, strangers).is_ok()
+        };
+        if changes.resync {
+            return self.recheck_tunnels(Peers::All, may_be);
+        }
+        let cut = changes.workloads.iter().map(|workload| {
+            let addresses = snapshot.workload(workload).map_or(&[][..], |known| &known.addresses);
+            self.recheck_tunnels(Peers::Of { workload, addresses }, may_be)
+        });
+        cut.sum()
     }
 }
 
@@ -104,3 +118,6 @@ fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
             Touched::Selected(policy) => selected(policy),
         })
 }
+
+#[cfg(test)]
+mod tests;

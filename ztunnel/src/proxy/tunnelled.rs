@@ -40,10 +40,13 @@ pub(super) struct Inbound {
 /// Serves one request of a tunnel.
 pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
     let Request { stream, request } = request;
-    let limit = inbound.worker.shared.settings.limits.connections_per_pod;
-    let Some(_slot) = inbound.pod.connection(limit) else {
-        inbound.worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        return stream.refuse(&ConnectResponse::new(503));
+    let Inbound { worker, pod, from, .. } = &*inbound;
+    let _places = match (pod.connection(from), worker.shared.bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(file)) => (connection, file),
+        (Err(limit), _) | (_, Err(limit)) => {
+            worker.turn_away(limit, pod, Some(*from));
+            return stream.refuse(&ConnectResponse::new(503));
+        }
     };
     let _load = inbound.load.another();
     let Some(_lease) = inbound.pod.captured.leases.take() else {

@@ -12,7 +12,6 @@ mod metrics;
 mod rotate;
 mod status;
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ use crate::config::{Config, ProxyArgs};
 use crate::decision::Strangers;
 use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
 use crate::enrol::{self, EnrolConfig};
-use crate::proxy::{Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
+use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
 use crate::redirect::SocketTuning;
 pub use error::RunError;
 use follow::Follow;
@@ -45,17 +44,23 @@ pub fn proxy(args: &ProxyArgs) -> Result<(), RunError> {
     }
     let output = Output::stdout(config.log.format).map_err(RunError::Log)?;
     let level = logs::install(output.clone(), config.log.format, &config.log.level)?;
-    if let Err(error) = daemon::limits::raise_open_files() {
+    let open_files = daemon::limits::raise_open_files().unwrap_or_else(|error| {
         tracing::warn!(%error, "the number of open files cannot be raised");
-    }
+        USUAL_OPEN_FILES
+    });
     let runtime = daemon::runtime::control().map_err(RunError::Runtime)?;
-    let end = runtime.block_on(run(config, &output, level))?;
+    let end = runtime.block_on(run(config, open_files, &output, level))?;
     tracing::info!(?end, "ended");
     output.flush(LAST_LINES);
     Ok(())
 }
 
-async fn run(config: Config, output: &Output, level: logs::Level) -> Result<DrainEnd, RunError> {
+async fn run(
+    config: Config,
+    open_files: u64,
+    output: &Output,
+    level: logs::Level,
+) -> Result<DrainEnd, RunError> {
     let metrics = Metrics::new("ztunnel", env!("CARGO_PKG_VERSION"), config.limits.metric_series)?;
     metrics.register(output.lost())?;
     let counts = ProxyMetrics::new(&metrics)?;
@@ -83,7 +88,7 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
         drain: drain.clone(),
         metrics: metrics.clone(),
         access: if config.log.access { AccessLog::new(output.clone()) } else { AccessLog::off() },
-        handshakes: AtomicUsize::new(0),
+        bounds: Bounds::new(&config.limits, open_files),
         counts,
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -97,7 +102,8 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
     let captured = Captured::default();
     let (others, pod_events) = mpsc::unbounded_channel();
-    let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), others);
+    let (events, told) =
+        ProxyEvents::new(captured.clone(), workers.clone(), config.limits.connections_per_pod, others);
     let enrolment = enrol::start(enrolment(&config), events)?;
     tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
     tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));
@@ -185,6 +191,9 @@ fn enrolment(config: &Config) -> EnrolConfig {
         tuning: SocketTuning::default(),
     }
 }
+
+/// What a process may have open where nobody says anything else.
+const USUAL_OPEN_FILES: u64 = 1024;
 
 /// How long the last lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

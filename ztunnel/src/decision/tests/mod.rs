@@ -4,5 +4,5 @@ mod inbound;
 mod outbound;
 mod peer;
 mod reach;
-mod samples;
+pub(crate) mod samples;
 mod waypoint;

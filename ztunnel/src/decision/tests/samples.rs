@@ -82,7 +82,7 @@ impl World {
 }
 
 /// A captured pod.
-pub(super) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Workload {
+pub(crate) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Workload {
     Workload {
         uid: WorkloadUid(format!("Kubernetes//Pod/{namespace}/{name}").into()),
         pod_uid: Some(PodUid(format!("{namespace}-{name}").into())),
