@@ -98,7 +98,10 @@ fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("ca.serverName", &config.ca.server_name),
     ];
     let empty = names.into_iter().filter(|(_, name)| name.is_empty());
-    level.into_iter().chain(empty.map(|(key, _)| (key, "must not be empty".to_owned())))
+    let own = config.trust.federated.contains_key(&mesh.trust_domain);
+    let own = own.then(|| ("trust.federated", "must not contain mesh.trustDomain".to_owned()));
+    let empty = empty.map(|(key, _)| (key, "must not be empty".to_owned()));
+    level.into_iter().chain(empty).chain(own)
 }
 
 fn is_empty(path: &std::path::Path) -> bool {

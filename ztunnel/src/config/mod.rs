@@ -8,6 +8,7 @@ mod check;
 mod options;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Config {
     pub mesh: MeshConfig,
     /// Who signs certificates.
     pub ca: CaConfig,
+    /// Whose certificates are believed.
+    pub trust: TrustConfig,
     /// Where the daemon itself is asked.
     pub listen: ListenConfig,
     /// The DNS proxy.
@@ -99,6 +102,15 @@ pub struct CaConfig {
     pub node_key: PathBuf,
     /// Life of a workload's certificate that is asked for.
     pub certificate_ttl: Duration,
+    /// Folder on a tmpfs where certificates and their keys are kept for the next start; none keeps them in memory only.
+    pub cache: Option<PathBuf>,
+}
+
+/// Whose certificates are believed, besides those of the own CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// PEM files of the roots of other trust domains.
+    pub federated: BTreeMap<TrustDomain, PathBuf>,
 }
 
 /// Where the daemon itself is asked.
@@ -217,7 +229,9 @@ impl Default for Config {
                 roots: PathBuf::new(),
                 node_key: PathBuf::new(),
                 certificate_ttl: Duration::from_secs(24 * 3600),
+                cache: None,
             },
+            trust: TrustConfig::default(),
             listen: ListenConfig {
                 admin_socket: Some("/run/ambient/admin.sock".into()),
                 admin: Some(([127, 0, 0, 1], 15000).into()),

@@ -4,6 +4,7 @@
 //! thread: [`follow`] the mesh, certificates, [`admin`], DNS.
 
 mod admin;
+mod certificates;
 mod desired;
 mod dns;
 mod error;
@@ -15,7 +16,6 @@ mod status;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use certs::{CaClient, CaClientConfig, Identities, NodeKey, SystemClock, TrustFiles, Upkeep};
 use daemon::drain::{self, DrainEnd, Drainer};
 use daemon::logs::{self, AccessLog, Output};
 use daemon::metrics::Metrics;
@@ -69,7 +69,7 @@ async fn run(
     let readiness = Readiness::default();
     let shutdown = daemon::signals::Shutdown::listen().map_err(RunError::Signals)?;
 
-    let (identities, upkeep) = identities(&config)?;
+    let (identities, upkeep) = certificates::identities(&config)?;
     tasks.spawn("certificates", upkeep.run());
     let store = Store::new();
     let resolv_conf = Arc::new(NodeResolver::new(config.dns.resolv_conf.clone()));
@@ -145,34 +145,6 @@ async fn end(
     }
 }
 
-/// The certificates of this node's workloads, from the CA of the configuration.
-fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
-    let clock = Arc::new(SystemClock);
-    let ca = &config.ca;
-    let read = std::fs::read_to_string(&ca.node_key);
-    let text = read.map_err(|source| RunError::NodeKeyFile { path: ca.node_key.clone(), source })?;
-    let key = NodeKey::from_pem(&config.node, &text)
-        .map_err(|source| RunError::NodeKey { path: ca.node_key.clone(), source })?;
-    let address = ca.address.parse().map_err(RunError::CaAddress)?;
-    let name = ca.server_name.clone();
-    let server_name = name.try_into().map_err(|_| RunError::CaName { name: ca.server_name.clone() })?;
-    let client = CaClientConfig {
-        address,
-        server_name,
-        roots: ca.roots.clone(),
-        cluster_id: config.mesh.cluster_id.clone(),
-        lifetime: ca.certificate_ttl,
-        timeout: CA_TIMEOUT,
-    };
-    let client = CaClient::new(client, Arc::new(key), clock.clone());
-    let trust = TrustFiles {
-        domain: config.mesh.trust_domain.clone(),
-        roots: ca.roots.clone(),
-        federated: std::collections::BTreeMap::new(),
-    };
-    Ok(Identities::start(Arc::new(client), trust, clock)?)
-}
-
 fn dns_settings(config: &Config) -> DnsSettings {
     DnsSettings {
         cluster: ClusterNames {
@@ -200,9 +172,6 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What is cut has this long to clean up.
 const AFTER_CUT: Duration = Duration::from_secs(2);
-
-/// One call to the CA: it may have to look a fresh pod up first.
-const CA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Clients of services with session affinity that are remembered: some 200 bytes each.
 const AFFINITIES: usize = 65_536;
