@@ -144,6 +144,8 @@ pub struct PathConfig {
     pub node_local: bool,
     /// Whether destinations see the original source address of tunnelled connections.
     pub original_source: bool,
+    /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
+    pub network_policies: bool,
 }
 
 /// How long things may take.
@@ -243,7 +245,7 @@ impl Default for Config {
                 resolv_conf: "/etc/resolv.conf".into(),
                 cluster_resolvers: Vec::new(),
             },
-            path: PathConfig { node_local: true, original_source: true },
+            path: PathConfig { node_local: true, original_source: true, network_policies: false },
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: LogConfig { level: "info".to_owned(), format: logs::Format::Text, access: true },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authz::{Denied, Permit, PolicyName};
+use authz::{Permit, PolicyName};
 use daemon::metrics::{BoundedCounters, Metrics, RegisterError};
 use hbone::pool::PoolCounts;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -23,6 +23,8 @@ pub struct ProxyMetrics {
     decisions: BoundedCounters,
     /// Of them: no policy had to decide. What most connections are counted under.
     permitted_freely: IntCounter,
+    /// Connections to unknown destinations where a namespace's egress settings have a say, by outcome.
+    pub egress: BoundedCounters,
     /// Live connections that were cut, by reason.
     pub cuts: IntCounterVec,
     /// Connections admitted as the node's own probes.
@@ -37,8 +39,6 @@ pub struct ProxyMetrics {
     pooled: IntCounterVec,
     /// Tasks that panicked, by name.
     pub panics: IntCounterVec,
-    /// Connections to addresses that nobody in the mesh has, from namespaces that want to hear of them.
-    pub unknown_reported: IntCounter,
     /// Connections carried without protection although the destination should have it.
     pub unprotected: IntCounter,
 }
@@ -100,6 +100,12 @@ impl ProxyMetrics {
             )?,
             permitted_freely: decisions.with(&["", "", Decision::Allow.label(), "no_policy"]),
             decisions,
+            egress: metrics.bounded_counters(
+                "ambient_egress_total",
+                "Connections to destinations outside of the mesh, from namespaces that restrict or log them.",
+                &["namespace", "outcome"],
+                MAX_DECISIONS,
+            )?,
             cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
             probes: metrics
                 .counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
@@ -116,10 +122,6 @@ impl ProxyMetrics {
                 &["outcome"],
             )?,
             panics: by("ambient_task_panics_total", "Tasks that panicked.", &["task"])?,
-            unknown_reported: metrics.counter(
-                "ambient_unknown_egress_total",
-                "Connections to addresses outside of the mesh, from namespaces that have them reported.",
-            )?,
             unprotected: metrics.counter(
                 "ambient_unprotected_connections_total",
                 "Connections in plaintext to workloads that are to be captured and are not yet.",
@@ -158,11 +160,6 @@ impl ProxyMetrics {
             Some(policy) => self.decided(Some(policy), Decision::Allow, "allow_matched"),
             None => self.permitted_freely.inc(),
         }
-    }
-
-    /// Policy refused a connection.
-    pub(super) fn denied(&self, denied: &Denied) {
-        self.decided(denied.policy.as_ref(), Decision::Deny, denied.reason.label());
     }
 
     /// A tunnel is open until that is dropped.

@@ -70,7 +70,8 @@ impl Failure {
     /// How Istio's metrics name it.
     pub(super) fn flag(&self) -> ResponseFlag {
         match self {
-            Self::Status { status: 401 } | Self::Destination(InboundError::Denied(_)) => ResponseFlag::Deny,
+            Self::Status { status: 401 }
+            | Self::Destination(InboundError::Denied(_) | InboundError::Isolated(_)) => ResponseFlag::Deny,
             Self::Refused(refused) => match &*refused.refusal {
                 Refusal::PlaintextRefused { .. } | Refusal::UnknownDestination { .. } => ResponseFlag::Deny,
                 _ => ResponseFlag::Connect,

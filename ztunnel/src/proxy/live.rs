@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use authz::{Denied, PolicySet};
+use certs::describe;
 use foldhash::fast::RandomState;
 use hbone::tunnel::Tunnel;
 use identity::SpiffeId;
@@ -19,6 +18,7 @@ use slab::Slab;
 
 use super::meter::Metered;
 use super::view::ConnectionView;
+use crate::decision::{Admission, InboundError, Outside, Refusal};
 
 /// The connections of one worker. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct Live(Rc<RefCell<Entries>>);
 struct Entries {
     slab: Slab<Entry>,
     by_pod: HashMap<PodUid, HashSet<usize, RandomState>, RandomState>,
-    /// Inbound tunnels by the workload that they come from.
+    /// What comes in, by the workload that it comes from.
     by_peer: HashMap<WorkloadUid, HashSet<usize, RandomState>, RandomState>,
     /// Inbound tunnels by the address that they come from: who is there may become known later.
     by_address: HashMap<IpAddr, HashSet<usize, RandomState>, RandomState>,
@@ -43,7 +43,7 @@ struct Entry {
 
 #[derive(Debug)]
 enum What {
-    Connection { cut: Rc<CutCell>, metered: Rc<Metered>, admission: Option<Box<Admission>> },
+    Connection { cut: Rc<CutCell>, metered: Rc<Metered>, grounds: Grounds },
     Tunnel { tunnel: Tunnel, from: IpAddr },
 }
 
@@ -61,31 +61,32 @@ pub(super) enum Peers<'a> {
     },
 }
 
-/// What was decided about an inbound connection, and on which grounds.
+/// On which grounds a connection may be.
 #[derive(Clone, Debug)]
-pub(super) struct Admission {
-    /// The verified identity of who opened it.
-    pub(super) source: Option<SpiffeId>,
-    /// Its address.
-    pub(super) source_ip: IpAddr,
-    /// What it reaches.
-    pub(super) destination: SocketAddr,
-    /// What decided.
-    pub(super) policies: Arc<PolicySet>,
+pub(super) enum Grounds {
+    /// It came in.
+    Inbound(Box<Admission>),
+    /// It went out of the mesh.
+    Outside(Box<Outside>),
+    /// Nothing that may change.
+    Settled,
 }
 
 /// Why a live connection is cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Cut {
-    /// Policy changed.
-    #[error("policy no longer allows the connection: {0}")]
-    Denied(Denied),
+    /// The namespace's egress settings changed.
+    #[error("egress is no longer allowed: {0}")]
+    EgressRefused(Refusal),
     /// Another identity is at the peer's address.
     #[error("the peer is no longer who it was")]
     PeerChanged,
     /// The pod is no longer captured, or gone.
     #[error("the pod is gone")]
     PodGone,
+    /// Policy changed.
+    #[error("policy no longer allows the connection: {}", describe(.0))]
+    Refused(InboundError),
     /// The daemon ends.
     #[error("the daemon ends")]
     Shutdown,
@@ -106,19 +107,14 @@ pub(super) struct LiveGuard {
 
 impl Live {
     /// Adds a connection of `pod`.
-    pub(super) fn connection(
-        &self,
-        pod: &PodUid,
-        metered: &Rc<Metered>,
-        admission: Option<Admission>,
-    ) -> LiveGuard {
+    pub(super) fn connection(&self, pod: &PodUid, metered: &Rc<Metered>, grounds: Grounds) -> LiveGuard {
         let cut = Rc::<CutCell>::default();
-        let what = What::Connection {
-            cut: cut.clone(),
-            metered: metered.clone(),
-            admission: admission.map(Box::new),
+        let peer = match &grounds {
+            Grounds::Inbound(admission) => admission.peer.clone(),
+            Grounds::Outside(_) | Grounds::Settled => None,
         };
-        let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer: None, what });
+        let what = What::Connection { cut: cut.clone(), metered: metered.clone(), grounds };
+        let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer, what });
         LiveGuard { live: self.clone(), key, cut }
     }
 
@@ -156,15 +152,12 @@ impl Live {
         self.0.borrow().slab.iter().for_each(|(_, entry)| entry.cut(why));
     }
 
-    /// Asks `check` about each admitted connection of a pod; it may replace the policies, or say why to cut.
-    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Admission) -> Option<Cut>) {
+    /// Asks `check` about each connection of a pod: it may note other grounds, or say why to cut.
+    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Grounds) -> Option<Cut>) {
         let Entries { slab, by_pod, .. } = &mut *self.0.borrow_mut();
         for key in by_pod.get(pod).into_iter().flatten() {
-            if let Some(Entry { what: What::Connection { cut, admission: Some(admission), .. }, .. }) =
-                slab.get_mut(*key)
-                && let Some(why) = check(admission)
-            {
-                cut.cut(&why);
+            if let Some(entry) = slab.get_mut(*key) {
+                entry.recheck(&mut check);
             }
         }
     }
@@ -194,6 +187,20 @@ impl Live {
             }
         }
         cut
+    }
+
+    /// Asks `check` about each connection that comes from a workload, with the pod that it reaches.
+    pub(super) fn recheck_connections(
+        &self,
+        peer: &WorkloadUid,
+        mut check: impl FnMut(&PodUid, &mut Grounds) -> Option<Cut>,
+    ) {
+        let Entries { slab, by_peer, .. } = &mut *self.0.borrow_mut();
+        for key in by_peer.get(peer).into_iter().flatten() {
+            let Some(entry) = slab.get_mut(*key) else { continue };
+            let pod = entry.pod.clone();
+            entry.recheck(&mut |grounds| check(&pod, grounds));
+        }
     }
 
     /// What there is.
@@ -251,6 +258,14 @@ impl Entries {
 }
 
 impl Entry {
+    fn recheck(&mut self, check: &mut impl FnMut(&mut Grounds) -> Option<Cut>) {
+        if let What::Connection { cut, grounds, .. } = &mut self.what
+            && let Some(why) = check(grounds)
+        {
+            cut.cut(&why);
+        }
+    }
+
     /// Where a tunnel comes from.
     const fn address(&self) -> Option<IpAddr> {
         match self.what {
@@ -318,12 +333,18 @@ impl fmt::Debug for LiveGuard {
 }
 
 impl Cut {
+    /// Whether policy is why.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
     /// The label of metrics.
     pub(super) const fn label(&self) -> &'static str {
         match self {
-            Self::Denied(_) => "policy",
+            Self::EgressRefused(_) => "egress",
             Self::PeerChanged => "peer_changed",
             Self::PodGone => "pod_gone",
+            Self::Refused(_) => "policy",
             Self::Shutdown => "shutdown",
         }
     }

@@ -11,12 +11,11 @@ use hbone::socket::Socket;
 use mesh::PodUid;
 
 use super::failure::Failure;
-use super::live::Admission;
 use super::meter::Metered;
 use super::outbound::{Outbound, Source};
 use super::pod::ServedPod;
 use super::shares::Share;
-use crate::decision::{self, InboundError};
+use crate::decision::{self, Admission};
 use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, policy_ref};
 
@@ -59,7 +58,10 @@ impl Outbound {
             decision::node_local(&snapshot, local, identity, self.client.ip(), tunnel.authority)
                 .map(|target| (target, local.clone()))
         };
-        let (target, workload) = decided.map_err(|error| self.denied(error))?;
+        let (target, workload) = decided.map_err(|error| {
+            self.worker.count_refusal(&error);
+            Failure::Destination(error)
+        })?;
         self.worker.shared.counts.permitted(&target.permit);
         let inbound = Opening {
             direction: Direction::Inbound,
@@ -79,12 +81,7 @@ impl Outbound {
             hostname: None,
             policy: target.permit.by().map(|name| policy_ref(name, None)),
         };
-        let admission = Admission {
-            source: Some(identity.clone()),
-            source_ip: self.client.ip(),
-            destination: target.upstream,
-            policies: target.policies,
-        };
+        let admission = target.admission;
         self.worker.observe(&admission);
         let sockets = &pod.captured.sockets;
         let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
@@ -106,12 +103,5 @@ impl Outbound {
         };
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
         worker.conclude(&metered, live.run(joined).await);
-    }
-
-    fn denied(&self, error: InboundError) -> Failure {
-        if let InboundError::Denied(denied) = &error {
-            self.worker.count_denial(denied);
-        }
-        Failure::Destination(error)
     }
 }

@@ -1,10 +1,8 @@
 //! What policies that are not enforced say of a connection that was let in.
 
-use authz::Attributes;
-
 use super::counts::Decision;
-use super::live::Admission;
 use super::worker::Worker;
+use crate::decision::Admission;
 
 impl Worker {
     /// Counts and logs what AUDIT and dry-run policies say. Costs a look at three numbers where there are none.
@@ -12,10 +10,8 @@ impl Worker {
         if !admission.policies.has_observers() {
             return;
         }
-        let Admission { source, source_ip, destination, policies } = admission;
-        let attributes =
-            Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
-        let observed = policies.observe(&attributes);
+        let Admission { source, source_ip, destination, policies, .. } = admission;
+        let observed = policies.observe(&admission.attributes());
         let source = source.as_ref().map_or("", |source| source.as_str());
         let counts = &self.shared.counts;
         if let Some(rule) = observed.audit {

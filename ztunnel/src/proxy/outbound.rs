@@ -1,6 +1,6 @@
 //! What a pod opens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::limits::Limit;
+use super::live::Grounds;
 use super::meter::Metered;
 use super::node_local::Joined;
 use super::pod::ServedPod;
@@ -25,7 +26,7 @@ use super::shares::Share;
 use super::tunnel_out::Asker;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, Call, Passed, Plan, Refused, Upstream};
+use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening};
@@ -134,11 +135,13 @@ impl Outbound {
         let shared = &self.worker.shared;
         let settings = decision::Settings { node_local: shared.settings.node_local };
         let recall = |service: &ServiceKey, port: u16| self.recall(service, port);
+        let names = |ip: IpAddr| self.pod.names.of(ip, Instant::now());
         let call = Call {
             source: &source.workload,
             destination: self.destination,
             random: self.worker.random(),
             recall: &recall,
+            names: &names,
             exclude,
         };
         decision::outbound(&shared.snapshots.load(), settings, &call)
@@ -211,7 +214,7 @@ impl Outbound {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = self.worker.live.connection(&self.pod.uid, &metered, None);
+        let live = self.worker.live.connection(&self.pod.uid, &metered, self.grounds(plan));
         match carrier {
             Carrier::Stream(stream) => {
                 let _open = self.worker.shared.counts.stream(TunnelEnd::Outbound);
@@ -232,13 +235,32 @@ impl Outbound {
         match plan {
             Plan::Direct { unprotected: true, .. } => counts.unprotected.inc(),
             Plan::Passthrough { destination, passed: Passed::UnknownReported, .. } => {
-                counts.unknown_reported.inc();
                 let Workload { name, profile, .. } = &*source.workload;
                 let namespace = &*profile.namespace;
                 tracing::info!(target: "egress", namespace, pod = &**name, %destination, "connection leaves the mesh");
             }
             _ => {}
         }
+    }
+
+    /// What may change so that the connection must end, if anything may. Counts what leaves the mesh by leave.
+    fn grounds(&self, plan: &Plan) -> Grounds {
+        let Plan::Passthrough { destination, passed, .. } = plan else { return Grounds::Settled };
+        if let Some(outcome) = passed.egress_outcome() {
+            self.count_egress(outcome);
+        }
+        match passed {
+            Passed::Node | Passed::Service => Grounds::Settled,
+            _ => Grounds::Outside(Box::new(Outside {
+                destination: *destination,
+                name: passed.name().cloned(),
+            })),
+        }
+    }
+
+    fn count_egress(&self, outcome: &str) {
+        let namespace = &*self.pod.captured.pod.namespace;
+        self.worker.shared.counts.egress.inc(&[namespace, outcome]);
     }
 
     /// What is told of the connection.
@@ -266,7 +288,10 @@ impl Outbound {
             destination: End { addr, workload, identity: None },
             hbone_addr: tunnel,
             service: plan.and_then(Plan::service).cloned(),
-            hostname: None,
+            hostname: match plan {
+                Some(Plan::Passthrough { passed, .. }) => passed.name().cloned(),
+                _ => None,
+            },
             policy: None,
         }
     }
@@ -277,6 +302,9 @@ impl Outbound {
         if let Failure::Refused(refused) = &failure {
             opening.service = refused.service.clone();
             opening.destination.workload = refused.workload.clone();
+            if let Refusal::UnknownDestination { .. } = &*refused.refusal {
+                self.count_egress("denied");
+            }
         }
         self.worker.telemetry.open(opening).failed(failure.flag(), failure);
     }

@@ -8,6 +8,7 @@ use mesh::{Snapshot, Workload};
 
 use super::limits::Limit;
 use super::shares::{Share, Shares};
+use crate::dns::ResolvedNames;
 use crate::enrol::CapturedPod;
 
 /// A captured pod of this node; all workers serve it.
@@ -17,6 +18,8 @@ pub struct ServedPod {
     pub captured: CapturedPod,
     /// Names it in the mesh.
     pub uid: mesh::PodUid,
+    /// The names that it has resolved of late.
+    pub names: Arc<ResolvedNames>,
     /// Connections that it has through the daemon, by who opened them.
     connections: Arc<Shares<IpAddr>>,
     /// Ports of its spec that the kubelet probes.
@@ -28,6 +31,7 @@ impl ServedPod {
         Self {
             uid: (&captured.pod.uid).into(),
             captured,
+            names: Arc::default(),
             connections: Shares::new(connections, usize::MAX),
             probe_ports: ArcSwap::from_pointee(probe_ports),
         }

@@ -16,7 +16,6 @@ use mesh::Workload;
 use super::baggage;
 use super::counts::TunnelEnd;
 use super::failure::Failure;
-use super::live::{Admission, Cut};
 use super::meter::{Metered, Reversed};
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -85,12 +84,7 @@ impl Inbound {
         opening.service = target.service;
         self.worker.shared.counts.permitted(&target.permit);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
-        let admission = Admission {
-            source: Some(self.identity.clone()),
-            source_ip: self.from,
-            destination: target.upstream,
-            policies: target.policies,
-        };
+        let admission = target.admission;
         self.worker.observe(&admission);
         let began = Instant::now();
         let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
@@ -111,7 +105,7 @@ impl Inbound {
         let live = match self.worker.list(&self.pod.uid, &metered, admission) {
             Ok(live) => live,
             Err(cut) => {
-                stream.refuse(&ConnectResponse::new(if let Cut::Denied(_) = cut { 401 } else { 503 }));
+                stream.refuse(&ConnectResponse::new(if cut.is_refusal() { 401 } else { 503 }));
                 return self.worker.cut_off(&metered, &cut);
             }
         };

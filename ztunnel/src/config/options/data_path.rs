@@ -52,6 +52,15 @@ pub(super) const PATH: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.path.original_source, text),
         show: |config| config.path.original_source.show(),
     },
+    Opt {
+        key: "path.networkPolicies",
+        env: "ZTUNNEL_NETWORK_POLICIES",
+        value: "BOOL",
+        help: "Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels \
+               lead to: the cluster's network sees port 15008 only, and must let that in.",
+        set: |config, text| set(&mut config.path.network_policies, text),
+        show: |config| config.path.network_policies.show(),
+    },
 ];
 
 pub(super) const TIMEOUTS: &[Opt<Config>] = &[

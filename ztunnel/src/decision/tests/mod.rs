@@ -1,5 +1,6 @@
 //! Decisions, by sentence.
 
+mod admission;
 mod inbound;
 mod outbound;
 mod peer;
