@@ -62,7 +62,7 @@ impl Routing {
     /// Routes the pod's answers to loopback, and leaves no rule of ours for any other mark.
     pub(super) fn install(&self, marks: Marks) -> Result<(), RoutingError> {
         for &family in self.families {
-            let wanted = Rule::wanted(family, marks);
+            let wanted = Rule::wanted(marks);
             self.delete_rules(family, |found| !wanted.contains(&found))?;
             let route = route_request(libc::RTM_NEWROUTE, REPLACE, family, self.loopback);
             self.acknowledged(route).map_err(|error| RoutingError::Route(family, error))?;
@@ -98,7 +98,7 @@ impl Routing {
             let mut rules = self.our_rules(family).map_err(|error| RoutingError::Rule(family, error))?;
             let route = self.has_route(family).map_err(|error| RoutingError::Route(family, error))?;
             rules.sort();
-            if rules != Rule::wanted(family, marks) || !route {
+            if rules != Rule::wanted(marks) || !route {
                 return Ok(false);
             }
         }
@@ -158,14 +158,12 @@ impl Family {
 
 impl Rule {
     /// The rules of a captured pod, sorted.
-    fn wanted(family: Family, marks: Marks) -> Vec<Self> {
+    fn wanted(marks: Marks) -> [Self; 2] {
         let answers = Self { loopback_only: false, mark: marks.spoofed };
+        // IPv4 would find the pod's own addresses on loopback by itself, but take them for a neighbour's, and the
+        // kernel answers nobody who knocks where nobody listens by such a route: dialling would fail a second late.
         let to_the_pod = Self { loopback_only: true, mark: marks.socket };
-        match family {
-            // IPv4 finds the pod's own addresses on loopback by itself.
-            Family::V4 => vec![answers],
-            Family::V6 => vec![answers, to_the_pod],
-        }
+        [answers, to_the_pod]
     }
 
     fn request(self, kind: u16, flags: libc::c_int, family: Family) -> Request {
