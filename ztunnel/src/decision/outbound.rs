@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use certs::PeerIdentities;
 use mesh::{
-    Affinity, Capture, Chosen, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place, Remembered,
-    Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind, select,
+    Affinity, Capture, Chosen, EgressMode, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place,
+    Remembered, Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind,
+    select,
 };
 
-use super::outside::outside;
 use super::waypoint;
 use super::{Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
 use crate::redirect::HBONE_PORT;
@@ -25,9 +25,6 @@ pub struct Call<'a> {
     pub random: u64,
     /// Says which endpoint the pod's connections to a port of a service go to. Only asked for services with affinity.
     pub recall: &'a dyn Fn(&ServiceKey, u16) -> Option<Remembered>,
-    /// The names that the pod has resolved to an address of late. Only asked about addresses that nobody has, where that
-    /// matters.
-    pub names: &'a dyn Fn(IpAddr) -> Vec<Arc<str>>,
     /// Endpoints that could not be dialled.
     pub exclude: &'a [EndpointTarget],
 }
@@ -121,9 +118,19 @@ impl Decision<'_> {
     }
 
     fn to_outside(&self) -> Result<Plan, Refused> {
-        let (destination, namespace) = (self.destination, &self.call.source.profile.namespace);
-        let passed = outside(self.snapshot, namespace, destination, self.call.names).map_err(Refused::new)?;
-        Ok(Plan::Passthrough { destination, passed, service: None })
+        let destination = self.destination;
+        let pass = |passed| Ok(Plan::Passthrough { destination, passed, service: None });
+        if self.snapshot.node_by_address(destination.ip()).is_some() {
+            return pass(Passed::Node);
+        }
+        let namespace = &self.call.source.profile.namespace;
+        match self.snapshot.namespace(namespace).map(|settings| settings.egress).unwrap_or_default() {
+            EgressMode::Allow => pass(Passed::Unknown),
+            EgressMode::Deny => {
+                Err(Refused::new(Refusal::UnknownDestination { namespace: namespace.clone() }))
+            }
+            EgressMode::Log => pass(Passed::UnknownReported),
+        }
     }
 
     pub(super) fn select(
@@ -146,8 +153,10 @@ impl Decision<'_> {
         let network = match &upstream.place {
             Place::Address(address) => {
                 // An endpoint that names no pod may be one all the same.
-                if upstream.workload.is_none() {
-                    upstream.workload = self.snapshot.workload_by_address(address).cloned();
+                let there = self.snapshot.workload_by_address(address);
+                let known = upstream.workload.as_ref();
+                if known.is_none_or(|it| is_only_listed(it) && there.is_some_and(|it| !is_only_listed(it))) {
+                    upstream.workload = there.cloned();
                 }
                 Some(&address.network)
             }
@@ -224,6 +233,11 @@ impl Decision<'_> {
         };
         self.settings.node_local && is_here && is_free_pod(source) && is_free_pod(workload)
     }
+}
+
+/// Whether all that is known of a workload is that somebody wrote its address down.
+fn is_only_listed(workload: &Workload) -> bool {
+    workload.profile.kind == WorkloadKind::Entry && workload.capture == Capture::Off
 }
 
 impl Upstream {

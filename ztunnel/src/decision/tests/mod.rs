@@ -1,9 +1,8 @@
 //! Decisions, by sentence.
 
-mod admission;
 mod inbound;
 mod outbound;
 mod peer;
 mod reach;
-pub(crate) mod samples;
+mod samples;
 mod waypoint;
