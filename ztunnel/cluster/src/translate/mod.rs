@@ -3,7 +3,6 @@
 mod app_protocol;
 mod authorization;
 mod balancing;
-mod egress;
 mod endpoints;
 mod enrolment;
 mod entries;
@@ -13,7 +12,6 @@ mod hash;
 mod local;
 mod names;
 mod namespaces;
-mod network_policies;
 mod note;
 mod owners;
 mod peer_authentication;
@@ -30,7 +28,6 @@ use std::sync::Arc;
 use identity::TrustDomain;
 use mesh::{Change, ClusterId, Network, Update};
 
-pub use egress::UdpMode;
 pub use exclusions::Exclusions;
 pub use local::{LocalPod, PodCapture, PodDns};
 pub use note::{Note, Remark};
@@ -61,8 +58,6 @@ pub struct Settings {
     pub root_namespace: Arc<str>,
     /// Namespaces whose pods are never enrolled.
     pub excluded_namespaces: Vec<Arc<str>>,
-    /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
-    pub network_policies: bool,
 }
 
 /// What Kubernetes objects mean to the mesh.
@@ -103,7 +98,7 @@ pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) ->
         reported,
         nodes: Nodes::new(objects),
         waypoints: Waypoints::new(objects, settings),
-        guards: Guards::new(objects, settings, &namespaces, &mut notes),
+        guards: Guards::new(objects, settings, &mut notes),
         namespaces,
     };
     let mut workloads = Workloads::new(&scene, &mut notes);
@@ -118,7 +113,6 @@ pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) ->
             services: upserts(services.into_values()),
             namespaces: upserts(scene.namespaces.settings(&mut notes)),
             nodes: upserts(scene.nodes.all()),
-            network_policies: upserts(scene.guards.network.enforced()),
             policies: upserts(scene.guards.policies),
             replace: true,
         },
@@ -144,7 +138,6 @@ impl Default for Settings {
             network: Network::default(),
             root_namespace: "istio-system".into(),
             excluded_namespaces: vec!["kube-system".into()],
-            network_policies: false,
         }
     }
 }

@@ -5,7 +5,6 @@ mod enrolment;
 mod entries;
 mod local;
 mod mesh_of;
-mod network_policies;
 mod peer_authentication;
 mod problems;
 mod robust;
