@@ -263,23 +263,10 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<RawSocket> {
         loop {
             let mut guard = self.io.readable().await?;
-            match self.try_accept()? {
-                Some(socket) => return Ok(socket),
-                None => guard.clear_ready(),
-            }
-        }
-    }
-
-    /// The next connection, if one waits.
-    ///
-    /// # Errors
-    /// As [`accept`](Self::accept).
-    pub fn try_accept(&self) -> io::Result<Option<RawSocket>> {
-        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-        loop {
+            let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
             match accept4(self.io.get_ref().as_raw_fd(), flags) {
-                Ok(fd) => return Ok(Some(adopt(fd))),
-                Err(Errno::EAGAIN) => return Ok(None),
+                Ok(fd) => return Ok(adopt(fd)),
+                Err(Errno::EAGAIN) => guard.clear_ready(),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(error) => return Err(error.into()),
             }

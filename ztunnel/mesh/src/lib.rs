@@ -4,9 +4,7 @@
 
 mod address;
 mod apply;
-mod egress;
 mod namespace;
-mod network_policy;
 mod ranges;
 mod select;
 mod service;
@@ -16,9 +14,7 @@ mod update;
 mod workload;
 
 pub use address::{Network, NetworkAddress};
-pub use egress::{EgressEntry, EgressList, EgressTarget, InvalidEgressEntry};
 pub use namespace::{EgressMode, NamespaceSettings};
-pub use network_policy::{IngressRule, Isolated, NetworkMembership, NetworkPeer, NetworkPolicy, NetworkPort};
 pub use select::{
     Affinities, AffinityKey, Chosen, Draws, Family, NoEndpoint, Place, Remembered, Request, select,
 };

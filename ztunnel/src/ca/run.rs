@@ -19,7 +19,6 @@ use super::args::{CaArgs, CaVerb};
 use super::config::CaServerConfig;
 use super::metrics::CaMetrics;
 use super::node_key::NodeKeyCliError;
-use super::node_token::NodeTokenCliError;
 use super::root::{NewRoot, RootError, ensure};
 use super::server::{CaParts, CaServer, StartError};
 use super::source::Source;
@@ -48,9 +47,6 @@ pub enum CaRunError {
     /// The node's key.
     #[error(transparent)]
     NodeKey(#[from] NodeKeyCliError),
-    /// The node's token.
-    #[error(transparent)]
-    NodeToken(#[from] NodeTokenCliError),
     /// The root.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -65,15 +61,13 @@ pub enum CaRunError {
     Start(#[from] StartError),
 }
 
-/// Does what the command line says: runs the CA until it is told to end, registers a node, or makes a token of one.
+/// Does what the command line says: runs the CA until it is told to end, or registers a node.
 ///
 /// # Errors
 /// When it cannot; [`CaRunError`] names what is in the way.
-pub fn run(args: &CaArgs) -> Result<(), CaRunError> {
-    match &args.verb {
-        Some(CaVerb::NodeKey(args)) => return Ok(args.run(&mut io::stdout())?),
-        Some(CaVerb::NodeToken(args)) => return Ok(args.run(&mut io::stdout())?),
-        None => {}
+pub fn run(args: CaArgs) -> Result<(), CaRunError> {
+    if let Some(CaVerb::NodeKey(args)) = args.verb {
+        return Ok(args.run(&mut io::stdout())?);
     }
     let config = args.load()?;
     if args.check {

@@ -12,7 +12,6 @@ mod proxy;
 mod reply;
 mod resolv_conf;
 mod resolve;
-mod resolved;
 mod resolver;
 mod tcp;
 mod udp;
@@ -24,7 +23,6 @@ pub use proxy::{DnsProxy, DnsSettings};
 pub use reply::{answered, failed, refused};
 pub use resolv_conf::{NodeResolver, ResolvConf};
 pub use resolve::{LookupError, Resolver};
-pub use resolved::ResolvedNames;
 pub use resolver::{ClusterNames, DnsPolicy, PodResolver, ResolverView};
 pub use wire::{Query, Question, RecordKind, Unusable};
 

@@ -143,10 +143,9 @@ impl Entry {
 
 /// What name servers say of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Records {
-    pub(super) addresses: Vec<IpAddr>,
-    /// How long they hold; an hour at most.
-    pub(super) ttl: Duration,
+struct Records {
+    addresses: Vec<IpAddr>,
+    ttl: Duration,
 }
 
 /// One family that was found is enough; that there is nothing must be said of both.
@@ -195,7 +194,7 @@ fn question(name: &str, kind: RecordType) -> Option<Query> {
 }
 
 /// The addresses in an answer, and how long it holds. Name servers that recurse give the whole chain of aliases.
-pub(super) fn read(answer: &[u8], kind: RecordType) -> Result<Records, LookupError> {
+fn read(answer: &[u8], kind: RecordType) -> Result<Records, LookupError> {
     let answer = Message::from_vec(answer).map_err(|_malformed| LookupError::Unanswered)?;
     match answer.metadata.response_code {
         ResponseCode::NoError => {}

@@ -1,7 +1,5 @@
 //! Two ends of a tunnel with applications behind them.
 
-mod stalling;
-
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;

@@ -3,7 +3,6 @@
 mod data_path;
 mod installation;
 mod process;
-mod trust;
 
 use daemon::config::Options;
 
@@ -16,7 +15,6 @@ pub const OPTIONS: Options<Config> = Options::new(&[
     installation::STATE,
     installation::MESH,
     installation::CA,
-    trust::TRUST,
     process::LISTEN,
     data_path::DNS,
     data_path::PATH,
