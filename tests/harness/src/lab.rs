@@ -6,8 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
+use serde_json::Value;
+
 use crate::cluster::{Document, documents, file_name};
 use crate::serve::{Handler, Server};
+use crate::spec::merge;
 use crate::sweep::Tag;
 use crate::{Capture, Cluster, LabError, Netns, Node, Pod, netns, sweep, wiring};
 
@@ -93,6 +96,25 @@ impl Lab {
             self.write(&file, &document)?;
             self.state().files.insert(file, document);
         }
+        Ok(())
+    }
+
+    /// Changes a manifest: objects are merged, all else replaces, null removes (RFC 7386). No pod is another for it.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be written.
+    pub fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<(), LabError> {
+        let file = file_name(kind, namespace, name);
+        let mut state = self.state();
+        let document = state
+            .files
+            .get(&file)
+            .ok_or_else(|| LabError::Manifest { name: file.clone(), problem: "there is none".to_owned() })?;
+        let mut manifest = document.value().clone();
+        merge(&mut manifest, patch);
+        let document = Document::new(manifest);
+        self.write(&file, &document)?;
+        state.files.insert(file, document);
         Ok(())
     }
 
@@ -197,7 +219,7 @@ impl Lab {
 
     /// A pod that is on the host's network, or has ended, has no namespace of its own.
     fn start_pod(&self, document: &Document, link: usize) -> Result<Option<Pod>, LabError> {
-        let flag = document.value().pointer("/spec/hostNetwork").and_then(serde_json::Value::as_bool);
+        let flag = document.value().pointer("/spec/hostNetwork").and_then(Value::as_bool);
         let ended = matches!(document.text("/status/phase"), "Succeeded" | "Failed");
         if flag == Some(true) || ended {
             return Ok(None);

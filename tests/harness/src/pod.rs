@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::cluster::Document;
 use crate::lab::{WIRE_V4, WIRE_V6};
@@ -45,7 +47,7 @@ impl Pod {
         netns::create(std::slice::from_ref(&netns))?;
         let netns = Netns::open(netns)?;
         wiring::plug(node, &format!("pod{link}"), &netns, &addresses)?;
-        netns::write_etc(netns.name(), "resolv.conf", &resolv_conf(&namespace, &addresses))?;
+        netns::write_etc(netns.name(), "resolv.conf", &resolv_conf(document, &addresses))?;
         let mounted = node.pod_netns().join(netns.name());
         bind(&netns.path(), &mounted)?;
         let (uid, account) = (document.text("/metadata/uid"), document.text("/spec/serviceAccountName"));
@@ -118,11 +120,25 @@ impl Pod {
     /// # Errors
     /// What connect(2) reports.
     pub fn connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let stream = self.0.netns.within(|| TcpStream::connect_timeout(&to, PATIENCE))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        self.attempt(to)?.1
+    }
+
+    /// [`Pod::connect`], and the own address that it is tried from: a connection may be reset before it can be asked.
+    ///
+    /// # Errors
+    /// When there is no socket for it.
+    pub fn attempt(&self, to: SocketAddr) -> io::Result<(SocketAddr, io::Result<TcpStream>)> {
+        let own = self.0.addresses.iter().find(|ip| ip.is_ipv4() == to.is_ipv4()).copied();
+        let own = if to.ip().is_loopback() { None } else { own };
+        let socket = self.0.netns.within(|| Socket::new(Domain::for_address(to), Type::STREAM, None))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_tcp_nodelay(true)?;
+        let any = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        socket.bind(&SocketAddr::new(own.unwrap_or(any), 0).into())?;
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let connected = socket.connect_timeout(&to.into(), PATIENCE);
+        Ok((local, connected.map(|()| socket.into())))
     }
 
     /// Listens on all addresses of the pod; port 0 is any.
@@ -198,11 +214,20 @@ pub(crate) fn piped(name: &str, command: &mut Command) -> Result<Process, LabErr
     Ok(Process::new(name, command.spawn()?))
 }
 
-/// What a kubelet writes for `dnsPolicy: ClusterFirst`; the cluster's DNS service is the one outside.
-fn resolv_conf(namespace: &str, addresses: &[IpAddr]) -> String {
-    let server = if addresses[0].is_ipv4() { WIRE_V4 } else { WIRE_V6 };
-    let domain = "cluster.local";
-    format!("nameserver {server}\nsearch {namespace}.svc.{domain} svc.{domain} {domain}\noptions ndots:5\n")
+/// What a kubelet writes for `dnsPolicy: ClusterFirst`, where the cluster's DNS service is the one outside; with the
+/// policy `None`, what `dnsConfig` says.
+fn resolv_conf(document: &Document, addresses: &[IpAddr]) -> String {
+    if document.text("/spec/dnsPolicy") == "None" {
+        let list =
+            |pointer| document.value().pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        let texts = |pointer| list(pointer).filter_map(Value::as_str);
+        let servers = texts("/spec/dnsConfig/nameservers").map(|server| format!("nameserver {server}\n"));
+        let searches = texts("/spec/dnsConfig/searches").map(|domain| format!("search {domain}\n"));
+        return servers.chain(searches).collect();
+    }
+    let (server, domain) = (if addresses[0].is_ipv4() { WIRE_V4 } else { WIRE_V6 }, "cluster.local");
+    let search = format!("{}.svc.{domain} svc.{domain} {domain}", document.namespace());
+    format!("nameserver {server}\nsearch {search}\noptions ndots:5\n")
 }
 
 fn bind(from: &Path, to: &Path) -> Result<(), LabError> {

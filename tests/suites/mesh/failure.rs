@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{LabError, Marker, Mesh, Stack, eventually, serve};
 
-use crate::calls::{echoed, seen, shop};
+use e2e::calls::{echoed, seen, shop};
 
 #[test]
 fn pods_of_a_killed_daemon_fail_closed_and_are_served_again_by_the_next() -> Result<(), LabError> {

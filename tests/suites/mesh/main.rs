@@ -1,7 +1,11 @@
 //! What users see of a mesh: who reaches whom, on which path, under which identity, and what of it is on the wire.
 
-mod calls;
+mod authorization;
+mod endings;
+mod enrolment;
 mod failure;
+mod identity;
 mod policy;
+mod restart;
 mod streams;
 mod traffic;

@@ -8,7 +8,7 @@ use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::calls::{echoed, outbound, shop};
+use e2e::calls::{echoed, outbound, shop};
 
 #[test]
 fn a_policy_that_comes_cuts_a_live_connection_within_a_second() -> Result<(), LabError> {

@@ -2,7 +2,7 @@
 
 use harness::{LabError, Marker, Mesh, Pod, Stack, serve};
 
-use crate::calls::{echoed, inbound, outbound, seen, shop};
+use e2e::calls::{echoed, inbound, outbound, seen, shop};
 
 #[test]
 fn pods_of_two_nodes_talk_by_tunnel_and_no_plaintext_is_on_the_wire() -> Result<(), LabError> {

@@ -1,0 +1,235 @@
+//! However a connection goes on and ends, both applications see what they would see without a mesh.
+
+use std::fmt::Debug;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use e2e::calls::shop;
+use harness::serve::Handler;
+use harness::{LabError, Mesh, PATIENCE, Pod, Stack};
+use socket2::SockRef;
+
+/// What each side does, and tells of what it saw.
+struct Script {
+    name: &'static str,
+    client: fn(&TcpStream) -> io::Result<String>,
+    server: fn(&TcpStream) -> io::Result<String>,
+}
+
+#[test]
+fn connections_end_as_they_do_without_a_mesh() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let pod = |name: &str| mesh.pod(name);
+    for script in SCRIPTS {
+        let plain = play(script, &pod("legacy/batch"), &pod("legacy/printer"))?;
+        for (from, to) in PATHS {
+            let meshed = play(script, &pod(from), &pod(to))?;
+            assert_eq!(meshed, plain, "{} from {from} to {to}", script.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_port_where_nobody_listens_refuses_at_once() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    for (from, to) in PATHS {
+        for ip in mesh.pod(to).ips() {
+            let began = Instant::now();
+            let heard = mesh.pod(from).connect((*ip, 9).into()).and_then(|mut it| it.read(&mut [0]));
+            assert!(heard.is_err(), "{heard:?}");
+            // A SYN that is not answered is sent again after a second.
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(900), "{from} was refused by {to} after {took:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Between nodes and within one by the mesh, out of it, and into it.
+const PATHS: [(&str, &str); 4] = [
+    ("shop/client", "shop/server"),
+    ("shop/client", "shop/near"),
+    ("shop/client", "legacy/printer"),
+    ("legacy/batch", "shop/server"),
+];
+
+const SCRIPTS: &[Script] = &[
+    Script {
+        name: "the server resets",
+        client: |mut it| told(it.write_all(b"x").and_then(|()| it.read(&mut [0]))),
+        server: |mut it| reset(it, it.read_exact(&mut [0])),
+    },
+    Script {
+        name: "the client resets",
+        client: |mut it| reset(it, it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
+        server: |mut it| {
+            told(it.read_exact(&mut [0]).and_then(|()| it.write_all(b"y")).and_then(|()| it.read(&mut [0])))
+        },
+    },
+    Script {
+        name: "the server resets after the client has ended",
+        client: |mut it| {
+            told(
+                it.write_all(b"x")
+                    .and_then(|()| it.shutdown(Shutdown::Write))
+                    .and_then(|()| it.read(&mut [0])),
+            )
+        },
+        server: |mut it| reset(it, it.read_to_end(&mut Vec::new())),
+    },
+    Script {
+        name: "the client resets after the server has ended",
+        client: |mut it| reset(it, it.write_all(b"x").and_then(|()| it.read_to_end(&mut Vec::new()))),
+        server: |mut it| {
+            told(
+                it.read_exact(&mut [0])
+                    .and_then(|()| it.shutdown(Shutdown::Write))
+                    .and_then(|()| it.read(&mut [0])),
+            )
+        },
+    },
+    Script {
+        name: "the server closes with bytes unread",
+        client: |mut it| told(it.write_all(&[0; 1000]).and_then(|()| it.read_to_end(&mut Vec::new()))),
+        // So many bytes are there when a byte of them has come: they are one segment.
+        server: |mut it| told(it.read_exact(&mut [0])),
+    },
+    Script {
+        name: "the client closes with bytes unread",
+        client: |mut it| told(it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
+        server: |mut it| {
+            told(
+                it.read_exact(&mut [0])
+                    .and_then(|()| it.write_all(&[0; 1000]))
+                    .and_then(|()| it.read(&mut [0])),
+            )
+        },
+    },
+    Script {
+        name: "the client writes on after the server has closed",
+        client: |mut it| {
+            it.write_all(b"x")?;
+            let end = it.read(&mut [0])?;
+            Ok(format!("{end} bytes, then {}", write_until_refused(it)))
+        },
+        server: |mut it| told(it.read_exact(&mut [0])),
+    },
+    Script {
+        name: "the server ends first and reads on",
+        client: |mut it| {
+            let heard = it.read_to_end(&mut Vec::new())?;
+            it.write_all(&[7; 1 << 20])?;
+            it.shutdown(Shutdown::Write)?;
+            Ok(format!("{heard} bytes"))
+        },
+        server: |mut it| {
+            told(
+                it.write_all(b"bye")
+                    .and_then(|()| it.shutdown(Shutdown::Write))
+                    .and_then(|()| it.read_to_end(&mut Vec::new())),
+            )
+        },
+    },
+    Script {
+        name: "both end at once",
+        client: |mut it| {
+            told(
+                it.write_all(b"x")
+                    .and_then(|()| it.shutdown(Shutdown::Write))
+                    .and_then(|()| it.read_to_end(&mut Vec::new())),
+            )
+        },
+        server: |mut it| {
+            told(
+                it.write_all(b"yz")
+                    .and_then(|()| it.shutdown(Shutdown::Write))
+                    .and_then(|()| it.read_to_end(&mut Vec::new())),
+            )
+        },
+    },
+    Script {
+        name: "nothing is said at all",
+        client: |mut it| told(it.shutdown(Shutdown::Write).and_then(|()| it.read(&mut [0]))),
+        server: |mut it| told(it.read(&mut [0])),
+    },
+    Script {
+        name: "a reader that rests holds the writer up, and gets everything",
+        client: |mut it| {
+            // Until nothing more is taken: the server's window is shut, and so are all on the way.
+            it.set_write_timeout(Some(Duration::from_millis(500)))?;
+            let block = [7; 64 << 10];
+            let mut sent = 0_usize;
+            let stopped = loop {
+                match it.write(&block) {
+                    Ok(count) => sent += count,
+                    Err(error) => break error.kind(),
+                }
+                if sent > HELD_AT_MOST {
+                    return Ok("nobody held the writer up".to_owned());
+                }
+            };
+            it.set_write_timeout(Some(PATIENCE))?;
+            it.shutdown(Shutdown::Write)?;
+            let mut counted = String::new();
+            it.read_to_string(&mut counted)?;
+            Ok(format!("{stopped:?}, all arrived: {}", counted == sent.to_string()))
+        },
+        server: |mut it| {
+            std::thread::sleep(Duration::from_secs(2));
+            let count = io::copy(&mut { it }, &mut io::sink())?;
+            it.write_all(count.to_string().as_bytes())?;
+            Ok("read".to_owned())
+        },
+    },
+];
+
+/// More than kernel and mesh may hold between two applications.
+const HELD_AT_MOST: usize = 64 << 20;
+
+fn play(script: &Script, client: &Pod, server: &Pod) -> Result<[String; 2], LabError> {
+    let (sender, told) = channel();
+    let play = script.server;
+    let serving = server.serve(
+        0,
+        Handler::each(move |stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let _nobody_asks = sender.send(play(stream));
+            Ok(())
+        }),
+    )?;
+    let stream = client.connect(server.at(serving.port()))?;
+    let seen = saw((script.client)(&stream));
+    drop(stream);
+    let theirs = told.recv_timeout(PATIENCE).map_err(io::Error::other)?;
+    Ok([seen, saw(theirs)])
+}
+
+/// Does not end but reset a connection.
+fn reset<T: Debug>(stream: &TcpStream, before: io::Result<T>) -> io::Result<String> {
+    SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
+    told(before)
+}
+
+fn told<T: Debug>(outcome: io::Result<T>) -> io::Result<String> {
+    outcome.map(|value| format!("{value:?}"))
+}
+
+fn saw(outcome: io::Result<String>) -> String {
+    outcome.unwrap_or_else(|error| format!("{:?}", error.kind()))
+}
+
+/// What a writer is told in the end: that it is not read, as a reset or a broken pipe.
+fn write_until_refused(mut stream: &TcpStream) -> &'static str {
+    let refusals = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+    for _ in 0..500 {
+        match stream.write(b"x") {
+            Ok(_) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) if refusals.contains(&error.kind()) => return "it is refused",
+            Err(_) => return "it fails otherwise",
+        }
+    }
+    "nobody says so"
+}

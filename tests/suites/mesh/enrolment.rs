@@ -1,0 +1,262 @@
+//! Pods come into the mesh and leave it while they talk.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use e2e::calls::{echoed, exchange, opened, outbound, shop, until_refused, until_served};
+use harness::{Daemon, LabError, Marker, Mesh, Pod, PodSpec, Stack, eventually, serve};
+use serde_json::{Value, json};
+
+/// Where servers serve.
+const PORT: u16 = 8080;
+
+#[test]
+fn a_namespace_that_joins_is_captured_and_loses_no_connection() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (batch, printer, server) =
+        (mesh.pod("legacy/batch"), mesh.pod("legacy/printer"), mesh.pod("shop/server"));
+    let _servers = [&printer, &server, &batch].map(|pod| pod.serve(PORT, serve::echo()));
+    let mut live = connections(&batch, &[&printer, &server])?;
+    live.extend(connections(&server, &[&batch])?);
+    mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
+    mesh.wait_settled()?;
+    live.iter_mut().try_for_each(exchange)?;
+    let (marker, capture) = (Marker::random()?, mesh.capture()?);
+    for target in [&printer, &server] {
+        for ip in target.ips() {
+            let local = echoed(&batch, (*ip, PORT).into(), &marker.payload(10_000))?;
+            let record = outbound(mesh.daemon("node1"), local)?;
+            assert_eq!(record.path, "hbone", "{record:?}");
+            assert_eq!(record.source_identity, Some(batch.identity()));
+        }
+    }
+    assert_eq!(capture.stop(&mesh)?.holding(marker.as_bytes()), 0);
+    live.iter_mut().try_for_each(exchange)?;
+    Ok(())
+}
+
+#[test]
+fn a_namespace_that_leaves_loses_no_connection_and_keeps_nothing_of_the_mesh() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (batch, printer) = (mesh.pod("legacy/batch"), mesh.pod("legacy/printer"));
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let _servers = [&batch, &printer, &server].map(|pod| pod.serve(PORT, serve::echo()));
+    // What there was before a pod was ever captured, and what the daemons held for the pods of namespace shop.
+    warm_up(&client, &[&server, &batch])?;
+    let before = (traces(&batch)?, traces(&printer)?);
+    let held = mesh.daemons().iter().map(settled_files).collect::<Result<Vec<_>, _>>()?;
+    mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
+    mesh.wait_settled()?;
+    let mut live = connections(&batch, &[&printer, &server])?;
+    live.extend(connections(&client, &[&batch, &printer])?);
+    let used: Vec<_> = mesh.daemons().iter().map(open_files).collect::<Result<_, _>>()?;
+    assert!(used.iter().zip(&held).all(|(used, held)| used > held), "{used:?} after {held:?}");
+
+    mesh.patch("Namespace", "", "legacy", &label(None))?;
+    for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
+        eventually("the pod drains", || {
+            Ok(mesh.daemon(node).phase(pod)?.filter(|it| it.phase == "draining").map(drop))
+        })?;
+    }
+    live.iter_mut().try_for_each(exchange)?;
+    let local = opened(&batch, printer.at(PORT))?.local_addr()?;
+    live.iter_mut().try_for_each(exchange)?;
+    drop(live);
+    for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
+        eventually("the pod is let go of", || Ok(mesh.daemon(node).phase(pod)?.is_none().then_some(())))?;
+    }
+    assert!(mesh.daemon("node1").records()?.iter().all(|it| it.source != local), "what is new is captured");
+    assert_eq!((traces(&batch)?, traces(&printer)?), before);
+    warm_up(&client, &[&server, &batch])?;
+    for (daemon, held) in mesh.daemons().iter().zip(held) {
+        eventually("the daemon holds what it held before", || {
+            Ok((open_files(daemon)? <= held).then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_holds_a_port_of_the_mesh_is_refused_until_it_lets_go() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let batch = mesh.pod("legacy/batch");
+    let held = batch.listen(15006)?;
+    mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
+    let daemon = mesh.daemon("node1");
+    let told = eventually("the pod is refused", || {
+        Ok(daemon.phase(&batch)?.filter(|it| it.phase == "failed").and_then(|it| it.problem))
+    })?;
+    assert!(told.contains("15006"), "{told}");
+    let shown = daemon.get("/config_dump/pods")?.body;
+    assert!(shown.contains("15006"), "{shown}");
+    // It is nobody's pod: what it says and hears is in plaintext, and it works.
+    let printer = mesh.pod("legacy/printer");
+    let _echo = printer.serve(PORT, serve::echo())?;
+    until_served("it still talks", &batch, printer.at(PORT))?;
+    drop(held);
+    daemon.wait_captured(&batch)
+}
+
+#[test]
+fn the_nodes_probes_pass_in_strict_mode_and_masqueraded_clients_do_not() -> Result<(), LabError> {
+    let mut cluster = shop(Stack::Dual);
+    let probed = json!({ "spec": { "containers": [
+        { "name": "app", "livenessProbe": { "tcpSocket": { "port": PORT } } },
+    ] } });
+    cluster.pod(PodSpec::new("shop", "probed").node("node2").merge(probed));
+    let mesh = Mesh::up(&cluster)?;
+    let (batch, probed) = (mesh.pod("legacy/batch"), mesh.pod("shop/probed"));
+    let _servers = [PORT, PORT + 1].map(|port| probed.serve(port, serve::http("alive")));
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\
+         spec: {mtls: {mode: STRICT}}\n",
+    )?;
+    let node = mesh.node("node2");
+    let asks = |ip: &std::net::IpAddr, port| {
+        let host = std::net::SocketAddr::new(*ip, port);
+        node.output(&format!("curl -s --max-time 5 http://{host}/"))
+    };
+    for ip in probed.ips() {
+        eventually("plaintext is refused", || {
+            Ok((!batch
+                .output(&format!("curl -s --max-time 5 http://{}/", std::net::SocketAddr::new(*ip, PORT)))?
+                .success)
+                .then_some(()))
+        })?;
+        assert_eq!(asks(ip, PORT)?.stdout, "alive", "the node probes {ip}");
+        assert!(!asks(ip, PORT + 1)?.success, "what is no probe's port is none of the node's business");
+    }
+    let probes = mesh.daemon("node2").get("/metrics")?.body;
+    assert!(probes.lines().any(|line| line == "ambient_probes_total 2"), "two probes are counted");
+
+    // As kube-proxy does it: the client's address becomes the node's, which is the kubelet's.
+    let port = 30_080;
+    node.sh("nft add table ip nodeport")?;
+    node.sh("nft add chain ip nodeport pre '{ type nat hook prerouting priority -100; }'")?;
+    node.sh("nft add chain ip nodeport post '{ type nat hook postrouting priority 100; }'")?;
+    node.sh(&format!("nft add rule ip nodeport pre tcp dport {port} dnat to {}", probed.at(PORT)))?;
+    node.sh(&format!("nft add rule ip nodeport post ip daddr {} masquerade", probed.ip()))?;
+    let through_node = || batch.output(&format!("curl -s --max-time 5 http://{}/", node.at(port)));
+    assert!(!through_node()?.success, "a client of a NodePort is no probe");
+    let record = mesh.daemon("node2").wait_record(|it| {
+        it.direction == "inbound"
+            && it.destination == probed.at(PORT)
+            && it.error.is_some()
+            && it.source_workload.is_none()
+    })?;
+    assert!(record.policy.is_some(), "{record:?}");
+    mesh.delete("PeerAuthentication", "shop", "strict")?;
+    eventually("the NodePort works where plaintext may come", || {
+        Ok((through_node()?.stdout == "alive").then_some(()))
+    })
+}
+
+#[test]
+fn rules_that_somebody_deletes_are_put_back_and_that_is_counted() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let _echo = server.serve(PORT, serve::echo())?;
+    let daemon = mesh.daemon("node1");
+    let mut live = opened(&client, server.at(PORT))?;
+    let rules = client.sh("nft list ruleset")?;
+    for (round, damage) in
+        ["nft delete table inet ambient_mesh", "ip rule del priority 32764", "ip route flush table 100"]
+            .into_iter()
+            .enumerate()
+    {
+        client.sh(damage)?;
+        eventually("the damage is repaired", || {
+            let phase = daemon.phase(&client)?;
+            Ok(phase.is_some_and(|it| it.repairs as usize > round && it.phase == "captured").then_some(()))
+        })?;
+        assert_eq!(client.sh("nft list ruleset")?, rules);
+        let local = opened(&client, server.at(PORT))?.local_addr()?;
+        assert_eq!(outbound(daemon, local)?.path, "hbone");
+    }
+    exchange(&mut live)?;
+    let metrics = daemon.get("/metrics")?.body;
+    let counted = metrics.lines().find_map(|line| line.strip_prefix("ambient_capture_repairs_total "));
+    assert!(counted.is_some_and(|count| count.parse().is_ok_and(|count: u64| count >= 3)), "{counted:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_on_its_own_label_joins_and_leaves() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
+    let _echo = printer.serve(PORT, serve::echo())?;
+    let path = || {
+        let local = opened(&client, printer.at(PORT))?.local_addr()?;
+        Ok::<_, LabError>(outbound(mesh.daemon("node1"), local)?.path)
+    };
+    assert_eq!(path()?, "direct");
+    for (mode, wanted) in [(Some("ambient"), "hbone"), (Some("none"), "direct")] {
+        mesh.patch("Pod", "legacy", "printer", &label(mode))?;
+        eventually("calls take the other path", || Ok((path()? == wanted).then_some(())))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn strict_mode_refuses_a_pod_that_is_wanted_and_not_captured() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
+    let echo = printer.serve(PORT, serve::echo())?;
+    let _held = printer.listen(15008)?;
+    mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
+    until_served("plaintext is accepted while nobody forbids it", &client, printer.at(PORT))?;
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: legacy}\n\
+         spec: {mtls: {mode: STRICT}}\n",
+    )?;
+    until_refused("plaintext is refused", &client, printer.at(PORT))?;
+    let before = echo.peers().len();
+    let error =
+        e2e::calls::refused(mesh.daemon("node1"), &client, printer.at(PORT))?.error.unwrap_or_default();
+    assert!(error.contains("has no tunnel yet, and policy refuses plaintext"), "{error}");
+    assert_eq!(echo.peers().len(), before);
+    Ok(())
+}
+
+fn label(mode: Option<&str>) -> Value {
+    json!({ "metadata": { "labels": { "istio.io/dataplane-mode": mode } } })
+}
+
+/// A connection to each address of these pods.
+fn connections(from: &Pod, to: &[&Pod]) -> Result<Vec<TcpStream>, LabError> {
+    let addresses = to.iter().flat_map(|pod| pod.ips().iter().map(|ip| (*ip, PORT).into()));
+    addresses.map(|address| Ok(opened(from, address)?)).collect()
+}
+
+fn warm_up(from: &Pod, to: &[&Pod]) -> Result<(), LabError> {
+    connections(from, to).map(drop)
+}
+
+/// All that capture could leave in a pod's namespace.
+fn traces(pod: &Pod) -> Result<Vec<String>, LabError> {
+    let commands = [
+        "nft list ruleset",
+        "ip rule",
+        "ip -6 rule",
+        "ip route show table all",
+        "ip -6 route show table all",
+        "ss -Hlntu",
+    ];
+    commands.iter().map(|command| pod.sh(&format!("{command} | grep -v {PORT} || true"))).collect()
+}
+
+fn open_files(daemon: &Daemon) -> Result<usize, LabError> {
+    let pid = daemon.pid().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
+/// How many files a daemon has open once that number stands still.
+fn settled_files(daemon: &Daemon) -> Result<usize, LabError> {
+    let mut last = (0, 0);
+    eventually("the number of open files stands still", || {
+        let now = open_files(daemon)?;
+        last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
+        std::thread::sleep(Duration::from_millis(20));
+        Ok((last.1 == 10).then_some(now))
+    })
+}
