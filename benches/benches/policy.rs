@@ -18,6 +18,7 @@ fn evaluate(criterion: &mut Criterion) {
         let set = store(count).set("shop", &[]);
         let attributes = Attributes {
             source: Some(&caller),
+            class: None,
             source_ip: [10, 0, 0, 1].into(),
             destination: ([10, 0, 0, 2], 8080).into(),
         };

@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 
 fn run(verb: Verb) -> Result<(), Box<dyn Error>> {
     match verb {
-        Verb::Ca(args) => ztunnel::ca::run(args)?,
+        Verb::Ca(args) => ztunnel::ca::run(&args)?,
         Verb::Config(args) => io::stdout().write_all(args.document()?.as_bytes())?,
         Verb::Enrol(args) => args.run(&mut io::stdout())?,
         Verb::Proxy(args) => ztunnel::run::proxy(&args)?,

@@ -8,15 +8,16 @@ use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
 use ipnet::IpNet;
 
-use crate::Pattern;
 use crate::attributes::Facts;
 use crate::keys::{self, Key};
 use crate::policy::Rule;
 use crate::rule::CompiledRule;
+use crate::{Pattern, SourceClass};
 
 /// The rules of one action in one layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
+    classes: Postings<SourceClass>,
     accounts: Postings<Arc<str>>,
     principals: TextPostings,
     namespaces: TextPostings,
@@ -99,7 +100,10 @@ impl Index {
                 self.namespaces.look_up(source.namespace, &mut found);
                 found(&self.authenticated);
             }
-            None => found(&self.unauthenticated),
+            None => {
+                facts.class.and_then(|class| self.classes.0.get(&class)).map(&mut found);
+                found(&self.unauthenticated);
+            }
         }
         self.sources.look_up(facts.source_ip, &mut found);
         self.destinations.look_up(facts.destination_ip, &mut found);
@@ -113,6 +117,7 @@ impl Index {
         };
         for key in keys {
             match key {
+                Key::Class(class) => self.classes.at(class, &mut change),
                 Key::Account(text) => self.accounts.at(text, &mut change),
                 Key::Principal(pattern) => self.principals.at(pattern, &mut change, add),
                 Key::Namespace(pattern) => self.namespaces.at(pattern, &mut change, add),
@@ -170,7 +175,7 @@ impl TextPostings {
                 self.suffix_lengths.count(text.len(), add);
                 self.suffix.at(text, change);
             }
-            Pattern::Presence => unreachable!("presence has keys of its own"),
+            Pattern::Class(_) | Pattern::Presence => unreachable!("these have keys of their own"),
         }
     }
 
@@ -264,7 +269,7 @@ mod tests {
         let id = "spiffe://td/ns/n3/sa/x".parse().unwrap();
         let source_ip = "10.0.0.1".parse().unwrap();
         let destination = "10.0.0.2:80".parse().unwrap();
-        let facts = |source| Facts::of(&Attributes { source, source_ip, destination });
+        let facts = |source| Facts::of(&Attributes { source, class: None, source_ip, destination });
         assert_eq!(index.candidates(&facts(Some(&id))), 1);
         assert_eq!(index.candidates(&facts(None)), 0);
     }

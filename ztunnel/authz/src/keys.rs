@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::Pattern;
 use crate::policy::{Clause, Match, Rule};
 use crate::rule::account_text;
+use crate::{Pattern, SourceClass};
 
 /// Something that a connection must have for a rule to match. Ordered from the rarest to the most common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
+    /// A source of this class.
+    Class(SourceClass),
     /// This very service account: `<namespace>/sa/<name>`.
     Account(Arc<str>),
     /// A principal of this form; never [`Pattern::Presence`].
@@ -63,6 +65,7 @@ fn of_clause(clause: &Clause) -> Option<Vec<Key>> {
 fn of_match(one: &Match) -> Option<Vec<Key>> {
     let patterns = |patterns: &[Pattern], key: fn(Pattern) -> Key| -> Vec<Key> {
         let of = |pattern: &Pattern| match pattern {
+            Pattern::Class(class) => Key::Class(*class),
             Pattern::Presence => Key::Authenticated,
             form => key(form.clone()),
         };
@@ -89,7 +92,7 @@ fn weight(keys: &[Key]) -> (u8, usize) {
 
 fn commonness(key: &Key) -> u8 {
     match key {
-        Key::Account(_) | Key::Principal(Pattern::Exact(_)) => 1,
+        Key::Account(_) | Key::Class(_) | Key::Principal(Pattern::Exact(_)) => 1,
         Key::Principal(_) | Key::Namespace(Pattern::Exact(_)) => 2,
         Key::Namespace(_) => 3,
         Key::Source(net) | Key::Destination(net) if net.prefix_len() == 0 => 6,

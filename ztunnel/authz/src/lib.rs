@@ -23,6 +23,7 @@
 //! let cart: SpiffeId = "spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap();
 //! let mut attributes = Attributes {
 //!     source: Some(&cart),
+//!     class: None,
 //!     source_ip: "10.0.0.1".parse().unwrap(),
 //!     destination: "10.0.0.2:8080".parse().unwrap(),
 //! };
@@ -33,6 +34,7 @@
 //! ```
 
 mod attributes;
+mod class;
 mod index;
 mod keys;
 mod layer;
@@ -43,6 +45,7 @@ mod rule;
 mod set;
 
 pub use attributes::Attributes;
+pub use class::SourceClass;
 pub use pattern::Pattern;
 pub use policies::{Policies, Touched};
 pub use policy::{Action, Clause, Match, Policy, PolicyName, Rule, Scope, ServiceAccount};

@@ -291,6 +291,6 @@ mod tests {
 
     fn anyone() -> Attributes<'static> {
         let source_ip = "10.0.0.1".parse().unwrap();
-        Attributes { source: None, source_ip, destination: "10.0.0.2:80".parse().unwrap() }
+        Attributes { source: None, class: None, source_ip, destination: "10.0.0.2:80".parse().unwrap() }
     }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::Pattern;
 use crate::attributes::Facts;
 use crate::policy::{Match, PolicyName, Rule, ServiceAccount};
+use crate::{Pattern, SourceClass};
 
 /// One rule of one policy. Rules of a kind are ordered by policy name and place, so that the one that is reported
 /// does not depend on the order of arrival.
@@ -40,6 +40,7 @@ struct Field<T> {
 #[derive(Debug)]
 struct Texts {
     presence: bool,
+    classes: Box<[SourceClass]>,
     exact: Box<[Arc<str>]>,
     prefixes: Box<[Arc<str>]>,
     suffixes: Box<[Arc<str>]>,
@@ -55,8 +56,18 @@ impl CompiledRule {
         Self { policy: policy.clone(), place, clauses: clauses.collect() }
     }
 
+    /// Whether it matches a connection; a probe only because it is one.
     pub(crate) fn matches(&self, facts: &Facts<'_>) -> bool {
-        self.clauses.iter().all(|clause| clause.iter().any(|one| one.matches(facts)))
+        let all =
+            |class| self.clauses.iter().all(|clause| clause.iter().any(|one| one.matches(facts, class)));
+        all(facts.class) && (!facts.is_probe() || !all(None))
+    }
+
+    /// Whether it names the class, to match it or not.
+    pub(crate) fn names(&self, class: SourceClass) -> bool {
+        let named = |texts: &Option<Texts>| texts.as_ref().is_some_and(|it| it.classes.contains(&class));
+        let principals = self.clauses.iter().flatten().map(|one| &one.principals);
+        principals.into_iter().any(|field| named(&field.any_of) || named(&field.none_of))
     }
 
     pub(crate) fn order(&self) -> (&PolicyName, usize) {
@@ -88,12 +99,15 @@ impl CompiledMatch {
         }
     }
 
-    fn matches(&self, facts: &Facts<'_>) -> bool {
+    fn matches(&self, facts: &Facts<'_>, class: Option<SourceClass>) -> bool {
         let source = facts.source.as_ref();
         let text = |texts: &Texts, text: Option<&str>| text.is_some_and(|text| texts.contain(text));
         let within = |nets: &[IpNet], ip: IpAddr| nets.iter().any(|net| net.contains(&ip));
         self.ports.holds(|ports| ports.binary_search(&facts.port).is_ok())
-            && self.principals.holds(|all| text(all, source.map(|source| source.principal)))
+            && self.principals.holds(|all| {
+                text(all, source.map(|source| source.principal))
+                    || class.is_some_and(|class| all.classes.contains(&class))
+            })
             && self.namespaces.holds(|all| text(all, source.map(|source| source.namespace)))
             && self.accounts.holds(|all| text(all, source.map(|source| source.account)))
             && self.source_ips.holds(|nets| within(nets, facts.source_ip))
@@ -117,8 +131,10 @@ impl Texts {
         let mut exact = Vec::new();
         let mut prefixes = Vec::new();
         let mut suffixes = Vec::new();
+        let mut classes = Vec::new();
         for pattern in patterns {
             match pattern {
+                Pattern::Class(class) => classes.push(*class),
                 Pattern::Exact(text) => exact.push(text.clone()),
                 Pattern::Presence => {}
                 Pattern::Prefix(text) => prefixes.push(text.clone()),
@@ -127,7 +143,13 @@ impl Texts {
         }
         exact.sort_unstable();
         let presence = patterns.contains(&Pattern::Presence);
-        Self { presence, exact: exact.into(), prefixes: prefixes.into(), suffixes: suffixes.into() }
+        Self {
+            presence,
+            classes: classes.into(),
+            exact: exact.into(),
+            prefixes: prefixes.into(),
+            suffixes: suffixes.into(),
+        }
     }
 
     fn of_accounts(accounts: &[ServiceAccount]) -> Self {

@@ -96,23 +96,26 @@ impl PolicySet {
     }
 
     /// Decides about one connection (Istio's order: any DENY match denies; without ALLOW policies all is allowed;
-    /// any ALLOW match allows; else denied).
+    /// any ALLOW match allows; else denied). A probe is allowed unless a DENY rule matches because it is one: a pod
+    /// that its node cannot look after is restarted, whatever its policies say.
     ///
     /// # Errors
     /// [`Denied`] says which policy refused, and why.
     pub fn evaluate(&self, attributes: &Attributes<'_>) -> Result<Permit, Denied> {
-        if let Some(missing) = self.missing.first() {
+        let facts = Facts::of(attributes);
+        if let Some(missing) = self.missing.first()
+            && !facts.is_probe()
+        {
             return Err(Denied {
                 policy: Some(missing.clone()),
                 rule: None,
                 reason: DenyReason::UnknownPolicy,
             });
         }
-        let facts = Facts::of(attributes);
         if let Some(rule) = self.first_match(&facts, |layer| &layer.deny) {
             return Err(Denied::by(rule));
         }
-        if self.layers().iter().all(|layer| layer.allow_policies == 0) {
+        if facts.is_probe() || self.layers().iter().all(|layer| layer.allow_policies == 0) {
             return Ok(Permit { by: None });
         }
         match self.first_match(&facts, |layer| &layer.allow) {
@@ -127,7 +130,7 @@ impl PolicySet {
     /// # Errors
     /// [`Denied`], as for [`PolicySet::evaluate`].
     pub fn admits_plaintext(&self, source_ip: IpAddr, destination: SocketAddr) -> Result<(), Denied> {
-        self.evaluate(&Attributes { source: None, source_ip, destination }).map(|_| ())
+        self.evaluate(&Attributes { source: None, class: None, source_ip, destination }).map(|_| ())
     }
 
     /// Whether a DENY policy may concern this port (STRICT mode is one): such a port is never excluded from capture.
@@ -135,6 +138,11 @@ impl PolicySet {
     pub fn guards_port(&self, port: u16) -> bool {
         let mut denials = self.layers().into_iter().flat_map(|layer| layer.denials.values());
         !self.missing.is_empty() || denials.any(|rules| rules.iter().any(|rule| rule.can_match_port(port)))
+    }
+
+    /// Whether a DENY policy names probes, so that it matters even where all is allowed whether a connection is one.
+    pub fn names_probes(&self) -> bool {
+        self.layers().iter().any(|layer| layer.probe_rules > 0)
     }
 
     /// Whether [`PolicySet::observe`] can ever say anything.

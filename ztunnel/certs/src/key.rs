@@ -57,6 +57,11 @@ impl LeafKey {
         PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(&self.pkcs8[..]))
     }
 
+    /// [`pkcs8`](Self::pkcs8), as it lies in memory.
+    pub(crate) fn pkcs8_bytes(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     /// The public key as a SubjectPublicKeyInfo.
     pub fn public(&self) -> Vec<u8> {
         match AsDer::<aws_lc_rs::encoding::PublicKeyX509Der<'_>>::as_der(self.pair.public_key()) {

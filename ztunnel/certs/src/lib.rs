@@ -5,12 +5,13 @@
 //! - [`key`]: leaf keys and requests, [`credential`]: a key with its chain;
 //! - [`configs`]: TLS configurations, built once for an identity and epoch; [`tickets`]: their session tickets;
 //! - [`signer`]: who signs; [`ca_client`]: one over the network, [`wire`]: how it is asked, [`token`]: by whom;
-//! - [`identities`]: the certificates of a node's workloads, fetched and renewed;
+//! - [`identities`]: the certificates of a node's workloads, fetched and renewed; [`cache`]: kept for the next start;
 //! - [`authority`]: what a CA does with a [`request`]; [`serving`]: how it is recognised.
 
 mod authority;
 mod bundle;
 mod ca_client;
+mod cache;
 mod client;
 mod clock;
 mod configs;
@@ -34,6 +35,7 @@ pub mod wire;
 pub use authority::{Authority, AuthorityError, RootFiles};
 pub use bundle::{Bundles, ParseRootsError, TrustBundle};
 pub use ca_client::{CaAddress, CaClient, CaClientConfig, ConnectError, ParseCaAddressError};
+pub use cache::{CacheError, CredentialCache};
 pub use client::ClientTls;
 pub use clock::{Clock, SystemClock};
 pub use configs::{ConfigError, IdentityConfigs};

@@ -23,5 +23,5 @@ pub use manifests::{ManifestSource, OpenError, Places, Problem, read};
 pub use objects::{ObjectRef, Objects};
 pub use status::{ReportError, Reported, StatusFolder};
 pub use translate::{
-    Exclusions, LocalPod, Note, PodCapture, PodDns, Remark, Settings, Translation, translate,
+    Exclusions, LocalPod, Note, PodCapture, PodDns, Remark, Settings, Translation, UdpMode, translate,
 };

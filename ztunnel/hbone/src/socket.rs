@@ -263,10 +263,23 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<RawSocket> {
         loop {
             let mut guard = self.io.readable().await?;
-            let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+            match self.try_accept()? {
+                Some(socket) => return Ok(socket),
+                None => guard.clear_ready(),
+            }
+        }
+    }
+
+    /// The next connection, if one waits.
+    ///
+    /// # Errors
+    /// As [`accept`](Self::accept).
+    pub fn try_accept(&self) -> io::Result<Option<RawSocket>> {
+        let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+        loop {
             match accept4(self.io.get_ref().as_raw_fd(), flags) {
-                Ok(fd) => return Ok(adopt(fd)),
-                Err(Errno::EAGAIN) => guard.clear_ready(),
+                Ok(fd) => return Ok(Some(adopt(fd))),
+                Err(Errno::EAGAIN) => return Ok(None),
                 Err(Errno::EINTR | Errno::ECONNABORTED) => {}
                 Err(error) => return Err(error.into()),
             }

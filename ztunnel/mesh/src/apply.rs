@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 use crate::select::Picks;
 use crate::snapshot::{Indexed, Map};
 use crate::{
-    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, Service, ServiceKey, Snapshot,
-    TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
+    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkPolicy, Service,
+    ServiceKey, Snapshot, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
 };
 
 /// The next snapshot while it is made.
@@ -38,6 +38,9 @@ impl Writer {
         }
         for change in update.policies {
             self.policy(change);
+        }
+        for change in update.network_policies {
+            self.network_policy(change);
         }
         for change in update.workloads {
             self.workload(change);
@@ -74,6 +77,9 @@ impl Writer {
         removals(now.namespaces.keys().cloned(), &mut update.namespaces, |settings| settings.name.clone());
         removals(now.policies.iter().map(|policy| policy.name.clone()), &mut update.policies, |p| {
             p.name.clone()
+        });
+        removals(now.network_policies.keys().cloned(), &mut update.network_policies, |policy| {
+            policy.key.clone()
         });
         removals(now.workloads.keys().cloned(), &mut update.workloads, |workload| workload.uid.clone());
         removals(now.services.keys().cloned(), &mut update.services, |service| service.key.clone());
@@ -189,6 +195,21 @@ impl Writer {
                 self.changes.policies.push(concerned);
             }
         }
+    }
+
+    fn network_policy(&mut self, change: Change<Arc<str>, NetworkPolicy>) {
+        let (key, policy) = match change {
+            Change::Remove(key) => (key, None),
+            Change::Upsert(policy) => (policy.key.clone(), Some(policy)),
+        };
+        if self.next.network_policies.get(&key).map(|known| &**known) == policy.as_ref() {
+            return;
+        }
+        match policy {
+            None => self.next.network_policies.remove(&key),
+            Some(policy) => self.next.network_policies.insert(key.clone(), Arc::new(policy)),
+        };
+        self.changes.network_policies.push(key);
     }
 
     fn namespace(&mut self, change: Change<Arc<str>, NamespaceSettings>) {

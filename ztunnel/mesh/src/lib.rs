@@ -4,7 +4,9 @@
 
 mod address;
 mod apply;
+mod egress;
 mod namespace;
+mod network_policy;
 mod ranges;
 mod select;
 mod service;
@@ -14,7 +16,9 @@ mod update;
 mod workload;
 
 pub use address::{Network, NetworkAddress};
+pub use egress::{EgressEntry, EgressList, EgressTarget, InvalidEgressEntry};
 pub use namespace::{EgressMode, NamespaceSettings};
+pub use network_policy::{IngressRule, Isolated, NetworkMembership, NetworkPeer, NetworkPolicy, NetworkPort};
 pub use select::{
     Affinities, AffinityKey, Chosen, Draws, Family, NoEndpoint, Place, Remembered, Request, select,
 };

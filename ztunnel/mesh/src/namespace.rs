@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::EgressList;
+
 /// Settings that hold for every workload of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct NamespaceSettings {
@@ -9,6 +11,8 @@ pub struct NamespaceSettings {
     pub name: Arc<str>,
     /// What happens to connections to destinations that the mesh doesn't know (`ambient.mesh/egress`).
     pub egress: EgressMode,
+    /// Those that they may connect to nevertheless, and that are not logged (`ambient.mesh/egress-allow`).
+    pub egress_allow: EgressList,
     /// Whether its pods' DNS queries are captured unless the pod says otherwise; none means the mesh's default.
     pub dns_capture: Option<bool>,
 }
@@ -28,6 +32,11 @@ pub enum EgressMode {
 impl NamespaceSettings {
     /// A namespace without settings of its own.
     pub fn new(name: &str) -> Self {
-        Self { name: name.into(), egress: EgressMode::default(), dns_capture: None }
+        Self {
+            name: name.into(),
+            egress: EgressMode::default(),
+            egress_allow: EgressList::default(),
+            dns_capture: None,
+        }
     }
 }

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use crate::ranges::Ranges;
 use crate::select::Picks;
 use crate::{
-    HostNode, Hostname, NamespaceSettings, NetworkAddress, PodUid, Service, ServiceKey, Workload, WorkloadUid,
+    HostNode, Hostname, NamespaceSettings, NetworkAddress, NetworkPolicy, PodUid, Service, ServiceKey,
+    Workload, WorkloadUid,
 };
 
 /// One state of the mesh.
@@ -30,6 +31,7 @@ pub struct Snapshot {
     pub(crate) node_addresses: Map<IpAddr, Arc<HostNode>>,
     pub(crate) namespaces: Map<Arc<str>, Arc<NamespaceSettings>>,
     pub(crate) policies: Policies,
+    pub(crate) network_policies: Map<Arc<str>, Arc<NetworkPolicy>>,
     /// How many workloads have a weight other than 1.
     pub(crate) weights: usize,
 }
@@ -161,6 +163,11 @@ impl Snapshot {
     /// All authorization policies.
     pub const fn policies(&self) -> &Policies {
         &self.policies
+    }
+
+    /// The NetworkPolicies that are enforced here, in no order.
+    pub fn network_policies(&self) -> impl Iterator<Item = &Arc<NetworkPolicy>> {
+        self.network_policies.values()
     }
 
     /// What applies to connections to the workload.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authz::{Policy, PolicyName, Touched};
 
-use crate::{HostNode, NamespaceSettings, Service, ServiceKey, Workload, WorkloadUid};
+use crate::{HostNode, NamespaceSettings, NetworkPolicy, Service, ServiceKey, Workload, WorkloadUid};
 
 /// One change of the mesh: applied as a whole, so that no reader sees half of it.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +15,8 @@ pub struct Update {
     pub services: Vec<Change<ServiceKey, Service>>,
     /// Authorization policies.
     pub policies: Vec<Change<PolicyName, Policy>>,
+    /// NetworkPolicies, as `namespace/name`.
+    pub network_policies: Vec<Change<Arc<str>, NetworkPolicy>>,
     /// Namespaces, by name.
     pub namespaces: Vec<Change<Arc<str>, NamespaceSettings>>,
     /// Nodes, by name.
@@ -43,6 +45,8 @@ pub struct ChangeSet {
     pub services: Vec<ServiceKey>,
     /// Whom changed policies concern.
     pub policies: Vec<Touched>,
+    /// NetworkPolicies that came, went or changed, as `namespace/name`.
+    pub network_policies: Vec<Arc<str>>,
     /// Namespaces whose settings changed.
     pub namespaces: Vec<Arc<str>>,
     /// Nodes that came, went or changed.
@@ -58,6 +62,7 @@ impl Update {
             && self.workloads.is_empty()
             && self.services.is_empty()
             && self.policies.is_empty()
+            && self.network_policies.is_empty()
             && self.namespaces.is_empty()
             && self.nodes.is_empty()
     }
@@ -70,6 +75,7 @@ impl ChangeSet {
             && self.workloads.is_empty()
             && self.services.is_empty()
             && self.policies.is_empty()
+            && self.network_policies.is_empty()
             && self.namespaces.is_empty()
             && self.nodes.is_empty()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use identity::{SpiffeId, TrustDomain};
 use smallvec::SmallVec;
 
-use crate::{Network, ServiceKey, WaypointRef};
+use crate::{Network, NetworkMembership, ServiceKey, WaypointRef};
 
 /// Istio's workload uid, `<cluster>/<group>/<kind>/<namespace>/<name>`: names an object, and is reused with it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -84,6 +84,8 @@ pub struct Profile {
     pub policies: Arc<[Arc<str>]>,
     /// A NetworkPolicy selects it, so that its bytes must cross the node's network as the CNI sees it.
     pub network_policy_selected: bool,
+    /// What the NetworkPolicies that are enforced here have to do with it.
+    pub network_membership: NetworkMembership,
 }
 
 /// What kind of object the workload comes from.

@@ -7,6 +7,7 @@ use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 
 use super::config::{CaServerConfig, OPTIONS};
 use super::node_key::NodeKeyArgs;
+use super::node_token::NodeTokenArgs;
 
 /// Runs the mesh's certificate authority. Flags win over environment variables, which win over the file.
 #[derive(Clone, Debug, Args)]
@@ -27,6 +28,7 @@ pub struct CaArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum CaVerb {
     NodeKey(NodeKeyArgs),
+    NodeToken(NodeTokenArgs),
 }
 
 impl CaArgs {

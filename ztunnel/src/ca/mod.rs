@@ -4,7 +4,8 @@
 //! gets certificates for identities of pods that run on that node; everything else is refused, with a reason that is
 //! logged and counted.
 //!
-//! - [`config`], [`args`]: what it is told; [`node_key`]: how a node is registered;
+//! - [`config`], [`args`]: what it is told; [`node_key`]: how a node is registered, [`node_token`]: how
+//!   a daemon that isn't ours proves to run there;
 //! - [`root`]: the key and the roots, made once and followed as they change;
 //! - [`issuer`]: the decision about one request, out of [`nodes`] (who asks), [`replays`] and [`rates`] (whether it may
 //!   at all), and [`runs_on`] (whether it may for whom);
@@ -19,6 +20,7 @@ mod issuer;
 mod listener;
 mod metrics;
 mod node_key;
+mod node_token;
 mod nodes;
 mod rates;
 mod refusal;
@@ -35,6 +37,7 @@ pub use files::FileError;
 pub use issuer::{Issuer, IssuerSettings};
 pub use metrics::CaMetrics;
 pub use node_key::{NodeKeyArgs, NodeKeyCliError};
+pub use node_token::{NodeTokenArgs, NodeTokenCliError};
 pub use nodes::{InvalidNodeName, NodeFolder};
 pub use refusal::Refusal;
 pub use run::{CaRunError, run};

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use certs::{NodeClaims, NodePublicKey, NodeToken};
 use rustls_pki_types::UnixTime;
@@ -14,6 +15,8 @@ use super::Refusal;
 #[derive(Clone, Debug)]
 pub struct NodeFolder {
     path: PathBuf,
+    /// How long bearer tokens may last; none are accepted otherwise.
+    bearers: Option<Duration>,
 }
 
 /// A text is not a node's name.
@@ -26,7 +29,12 @@ pub struct InvalidNodeName {
 impl NodeFolder {
     /// The folder at `path`.
     pub const fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, bearers: None }
+    }
+
+    /// Accepts bearer tokens that last no longer than that too; none: no bearer tokens.
+    pub fn accepting_bearers(self, longest: Option<Duration>) -> Self {
+        Self { bearers: longest, ..self }
     }
 
     /// Where the public key of `node` is.
@@ -47,7 +55,10 @@ impl NodeFolder {
         let node = token.claimed_node();
         let unknown = || Refusal::UnknownNode { node: node.chars().take(MAX_NAME).collect() };
         let key = self.key(node).ok_or_else(unknown)?;
-        Ok(token.verify(&key, csr, now)?)
+        Ok(match self.bearers.filter(|_| token.is_bearer()) {
+            Some(longest) => token.verify_bearer(&key, longest, now)?,
+            None => token.verify(&key, csr, now)?,
+        })
     }
 
     fn key(&self, node: &str) -> Option<NodePublicKey> {

@@ -23,8 +23,11 @@ struct Seen {
 }
 
 impl Replays {
-    /// Takes a token for used.
+    /// Takes a token for used. A bearer token may be used again.
     pub(super) fn first_use(&self, claims: &NodeClaims, now: UnixTime) -> Result<(), Refusal> {
+        if claims.request.is_none() {
+            return Ok(());
+        }
         if claims.id.is_empty() || claims.id.len() > MAX_ID {
             return Err(certs::NodeTokenError::Malformed.into());
         }
@@ -63,6 +66,13 @@ mod tests {
     }
 
     #[test]
+    fn a_bearer_token_is_used_again() {
+        let (replays, bearer) = (Replays::default(), NodeClaims { request: None, ..claims("node-1", "a") });
+        assert!(replays.first_use(&bearer, at(1000)).is_ok());
+        assert!(replays.first_use(&bearer, at(1000)).is_ok());
+    }
+
+    #[test]
     fn a_token_without_an_id_is_refused() {
         for id in ["", &"x".repeat(65)] {
             assert!(matches!(
@@ -89,7 +99,7 @@ mod tests {
             issued_at: 1000,
             expires_at: 1060,
             id: id.to_owned(),
-            request: String::new(),
+            request: Some(String::new()),
         }
     }
 

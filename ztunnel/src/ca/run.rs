@@ -19,6 +19,7 @@ use super::args::{CaArgs, CaVerb};
 use super::config::CaServerConfig;
 use super::metrics::CaMetrics;
 use super::node_key::NodeKeyCliError;
+use super::node_token::NodeTokenCliError;
 use super::root::{NewRoot, RootError, ensure};
 use super::server::{CaParts, CaServer, StartError};
 use super::source::Source;
@@ -47,6 +48,9 @@ pub enum CaRunError {
     /// The node's key.
     #[error(transparent)]
     NodeKey(#[from] NodeKeyCliError),
+    /// The node's token.
+    #[error(transparent)]
+    NodeToken(#[from] NodeTokenCliError),
     /// The root.
     #[error(transparent)]
     Root(#[from] RootError),
@@ -61,13 +65,15 @@ pub enum CaRunError {
     Start(#[from] StartError),
 }
 
-/// Does what the command line says: runs the CA until it is told to end, or registers a node.
+/// Does what the command line says: runs the CA until it is told to end, registers a node, or makes a token of one.
 ///
 /// # Errors
 /// When it cannot; [`CaRunError`] names what is in the way.
-pub fn run(args: CaArgs) -> Result<(), CaRunError> {
-    if let Some(CaVerb::NodeKey(args)) = args.verb {
-        return Ok(args.run(&mut io::stdout())?);
+pub fn run(args: &CaArgs) -> Result<(), CaRunError> {
+    match &args.verb {
+        Some(CaVerb::NodeKey(args)) => return Ok(args.run(&mut io::stdout())?),
+        Some(CaVerb::NodeToken(args)) => return Ok(args.run(&mut io::stdout())?),
+        None => {}
     }
     let config = args.load()?;
     if args.check {

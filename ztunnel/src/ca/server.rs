@@ -76,7 +76,7 @@ impl CaServer {
             metrics: metrics.clone(),
         };
         serving.renew()?;
-        let nodes = NodeFolder::new(config.trust.nodes.clone());
+        let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
         let issuer = Issuer::new(settings(config), root.clone(), nodes, runs_on, clock, metrics);
         let address = config.listen.address;
         let bound = daemon::admin::bind_any(address).await.and_then(|bound| Ok((bound.local_addr()?, bound)));

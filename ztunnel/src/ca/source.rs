@@ -28,6 +28,7 @@ impl Source {
         let places = Places { manifests: vec![config.trust.manifests.clone()], status: None };
         // Names of the mesh that decide about nothing here are left empty.
         let settings = Settings {
+            network_policies: false,
             node: "".into(),
             trust_domain: config.trust.domain.clone(),
             cluster_domain: config.trust.domain.as_str().into(),

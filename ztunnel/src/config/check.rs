@@ -59,6 +59,7 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("timeouts.handshake", timeouts.handshake),
         ("timeouts.connect", timeouts.connect),
         ("timeouts.request", timeouts.request),
+        ("timeouts.idleInbound", timeouts.idle_inbound),
         ("timeouts.idleTunnel", timeouts.idle_tunnel),
         ("ca.certificateTtl", config.ca.certificate_ttl),
     ];
@@ -69,6 +70,8 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("limits.handshakesPerSource", limits.handshakes_per_source),
         ("limits.connectionsPerPod", limits.connections_per_pod),
         ("limits.metricSeries", limits.metric_series),
+        ("limits.tunnels", limits.tunnels),
+        ("limits.tunnelsPerSource", limits.tunnels_per_source),
     ];
     let none = counts.into_iter().filter(|(_, count)| *count == 0);
     let none = none.map(|(key, _)| (key, "must be 1 or more".to_owned()));
@@ -76,9 +79,13 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         let problem = "must not be less than timeouts.connect: the peer dials before it answers";
         ("timeouts.request", problem.to_owned())
     });
+    let eager = (timeouts.idle_inbound <= timeouts.idle_tunnel).then(|| {
+        let problem = "must be more than timeouts.idleTunnel: who opened a tunnel is to close it first";
+        ("timeouts.idleInbound", problem.to_owned())
+    });
     let brief = config.ca.certificate_ttl < MIN_TTL && !config.ca.certificate_ttl.is_zero();
     let brief = brief.then(|| ("ca.certificateTtl", format!("must be {}s or more", MIN_TTL.as_secs())));
-    zero.chain(none).chain(short).chain(brief)
+    zero.chain(none).chain(short).chain(eager).chain(brief)
 }
 
 fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
@@ -91,7 +98,10 @@ fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         ("ca.serverName", &config.ca.server_name),
     ];
     let empty = names.into_iter().filter(|(_, name)| name.is_empty());
-    level.into_iter().chain(empty.map(|(key, _)| (key, "must not be empty".to_owned())))
+    let own = config.trust.federated.contains_key(&mesh.trust_domain);
+    let own = own.then(|| ("trust.federated", "must not contain mesh.trustDomain".to_owned()));
+    let empty = empty.map(|(key, _)| (key, "must not be empty".to_owned()));
+    level.into_iter().chain(empty).chain(own)
 }
 
 fn is_empty(path: &std::path::Path) -> bool {

@@ -8,6 +8,7 @@ mod check;
 mod options;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,8 @@ pub struct Config {
     pub mesh: MeshConfig,
     /// Who signs certificates.
     pub ca: CaConfig,
+    /// Whose certificates are believed.
+    pub trust: TrustConfig,
     /// Where the daemon itself is asked.
     pub listen: ListenConfig,
     /// The DNS proxy.
@@ -99,6 +102,15 @@ pub struct CaConfig {
     pub node_key: PathBuf,
     /// Life of a workload's certificate that is asked for.
     pub certificate_ttl: Duration,
+    /// Folder on a tmpfs where certificates and their keys are kept for the next start; none keeps them in memory only.
+    pub cache: Option<PathBuf>,
+}
+
+/// Whose certificates are believed, besides those of the own CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustConfig {
+    /// PEM files of the roots of other trust domains.
+    pub federated: BTreeMap<TrustDomain, PathBuf>,
 }
 
 /// Where the daemon itself is asked.
@@ -132,6 +144,8 @@ pub struct PathConfig {
     pub node_local: bool,
     /// Whether destinations see the original source address of tunnelled connections.
     pub original_source: bool,
+    /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
+    pub network_policies: bool,
 }
 
 /// How long things may take.
@@ -143,7 +157,9 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A peer's answer to CONNECT.
     pub request: Duration,
-    /// How long a tunnel without streams is kept.
+    /// How long a peer's tunnel is kept without streams.
+    pub idle_inbound: Duration,
+    /// How long a tunnel of ours is kept without streams.
     pub idle_tunnel: Duration,
     /// Between SIGTERM and the cut.
     pub drain: Duration,
@@ -160,6 +176,10 @@ pub struct Limits {
     pub connections_per_pod: usize,
     /// Label sets of connections in the metrics.
     pub metric_series: usize,
+    /// Tunnels of peers.
+    pub tunnels: usize,
+    /// Tunnels of peers, from one source address.
+    pub tunnels_per_source: usize,
 }
 
 /// What is logged.
@@ -211,7 +231,9 @@ impl Default for Config {
                 roots: PathBuf::new(),
                 node_key: PathBuf::new(),
                 certificate_ttl: Duration::from_secs(24 * 3600),
+                cache: None,
             },
+            trust: TrustConfig::default(),
             listen: ListenConfig {
                 admin_socket: Some("/run/ambient/admin.sock".into()),
                 admin: Some(([127, 0, 0, 1], 15000).into()),
@@ -223,7 +245,7 @@ impl Default for Config {
                 resolv_conf: "/etc/resolv.conf".into(),
                 cluster_resolvers: Vec::new(),
             },
-            path: PathConfig { node_local: true, original_source: true },
+            path: PathConfig { node_local: true, original_source: true, network_policies: false },
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: LogConfig { level: "info".to_owned(), format: logs::Format::Text, access: true },
@@ -250,6 +272,7 @@ impl Default for Timeouts {
             handshake: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             request: Duration::from_secs(15),
+            idle_inbound: Duration::from_secs(360),
             idle_tunnel: Duration::from_secs(300),
             drain: Duration::from_secs(25),
         }
@@ -263,6 +286,8 @@ impl Default for Limits {
             handshakes_per_source: 128,
             connections_per_pod: 16_384,
             metric_series: daemon::metrics::DEFAULT_SERIES,
+            tunnels: 65_536,
+            tunnels_per_source: 1024,
         }
     }
 }

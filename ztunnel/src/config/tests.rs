@@ -47,8 +47,22 @@ fn options_that_contradict_each_other_are_refused() {
             "log.level: \"loud\" is not a level: want one like info, or hbone=debug,info",
         ),
         ("mesh:\n  clusterId: \"\"\n", "mesh.clusterId: must not be empty"),
+        ("trust:\n  federated: cluster.local=/x\n", "trust.federated: must not contain mesh.trustDomain"),
     ] {
         assert_eq!(resolve(&format!("{SMALL}{more}")).unwrap_err().to_string(), complaint);
+    }
+}
+
+#[test]
+fn other_trust_domains_are_read_with_their_files() {
+    let config =
+        resolve(&format!("{SMALL}trust:\n  federated: [a.example=/a.pem, b.example=/b.pem]\n")).unwrap();
+    let files: Vec<_> =
+        config.trust.federated.iter().map(|(domain, path)| (domain.as_str(), path.as_path())).collect();
+    assert_eq!(files, [("a.example", Path::new("/a.pem")), ("b.example", Path::new("/b.pem"))]);
+    for wrong in ["a.example", "a.example=", "=/a.pem", "a b=/a.pem", "[a.example=/a, a.example=/b]"] {
+        let errors = resolve(&format!("{SMALL}trust:\n  federated: {wrong}\n")).unwrap_err();
+        assert!(errors.to_string().contains("trust.federated"), "{wrong}: {errors}");
     }
 }
 

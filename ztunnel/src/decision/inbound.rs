@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use authz::{Attributes, Denied, Permit, PolicySet};
+use authz::{Denied, Permit};
 use hbone::authority::{Authority, Host};
 use identity::SpiffeId;
-use mesh::{EndpointTarget, Service, Snapshot, Workload};
+use mesh::{EndpointTarget, Isolated, Service, Snapshot, Workload};
 
+use super::admission::{Admission, Source};
 use super::is_ours;
 use crate::redirect::canonical;
 
@@ -35,8 +36,8 @@ pub struct InboundTarget {
     pub service: Option<Arc<Service>>,
     /// Proof that policy allows it.
     pub permit: Permit,
-    /// What decided: asked again when policies change.
-    pub policies: Arc<PolicySet>,
+    /// On which grounds: asked again when policies change.
+    pub admission: Admission,
 }
 
 /// Why an inbound connection is refused.
@@ -53,6 +54,9 @@ pub enum InboundError {
     /// Policy refuses it.
     #[error("policy refused the connection")]
     Denied(#[source] Denied),
+    /// NetworkPolicies keep it out.
+    #[error("the pod's network policies refused the connection")]
+    Isolated(#[source] Isolated),
     /// The pod is no endpoint of a service of that name.
     #[error("the pod is no endpoint of a service named {host}")]
     NotAnEndpoint {
@@ -91,11 +95,12 @@ pub fn inbound(snapshot: &Snapshot, call: &TunnelledCall<'_>) -> Result<InboundT
         }
     };
     let upstream = SocketAddr::new(local_ip, port);
-    let target = admit(snapshot, call.local, Some(call.peer), call.source_ip, upstream)?;
+    let target = admit(snapshot, call.local, Source::Peer(call.peer), call.source_ip, upstream)?;
     Ok(InboundTarget { service, ..target })
 }
 
-/// Decides about a connection in plaintext, to `destination`.
+/// Decides about a connection in plaintext, to `destination`. `is_probe` says whether it is the node's own probe: it is
+/// asked once at most, and only where that matters.
 ///
 /// # Errors
 /// [`InboundError`].
@@ -104,8 +109,15 @@ pub fn inbound_plaintext(
     local: &Workload,
     source_ip: IpAddr,
     destination: SocketAddr,
+    is_probe: impl FnOnce() -> bool,
 ) -> Result<InboundTarget, InboundError> {
-    admit(snapshot, local, None, source_ip, canonical(destination))
+    let admit = |source| admit(snapshot, local, source, source_ip, canonical(destination));
+    if snapshot.policies_for(local).names_probes() {
+        return admit(if is_probe() { Source::Probe } else { Source::Anyone });
+    }
+    let decided = admit(Source::Anyone);
+    let is_refused = matches!(decided, Err(InboundError::Denied(_) | InboundError::Isolated(_)));
+    if is_refused && is_probe() { admit(Source::Probe) } else { decided }
 }
 
 /// Decides about a connection from one pod of this node to another, as its receiver would. Who `source` is needs no
@@ -120,23 +132,21 @@ pub fn node_local(
     source_ip: IpAddr,
     destination: SocketAddr,
 ) -> Result<InboundTarget, InboundError> {
-    admit(snapshot, local, Some(source), source_ip, canonical(destination))
+    admit(snapshot, local, Source::Peer(source), source_ip, canonical(destination))
 }
 
 fn admit(
     snapshot: &Snapshot,
     local: &Workload,
-    source: Option<&SpiffeId>,
+    source: Source<'_>,
     source_ip: IpAddr,
     destination: SocketAddr,
 ) -> Result<InboundTarget, InboundError> {
     if is_ours(destination.port()) {
         return Err(InboundError::OwnPort { port: destination.port() });
     }
-    let policies = snapshot.policies_for(local);
-    let attributes = Attributes { source, source_ip, destination };
-    let permit = policies.evaluate(&attributes).map_err(InboundError::Denied)?;
-    Ok(InboundTarget { upstream: destination, service: None, permit, policies })
+    let (permit, admission) = Admission::decide(snapshot, local, source, source_ip, destination)?;
+    Ok(InboundTarget { upstream: destination, service: None, permit, admission })
 }
 
 /// The service of that name that the pod is an endpoint of.
@@ -168,7 +178,7 @@ impl InboundError {
     pub const fn status(&self) -> u16 {
         match self {
             Self::AddressMismatch { .. } | Self::NotAnEndpoint { .. } => 400,
-            Self::Denied(_) => 401,
+            Self::Denied(_) | Self::Isolated(_) => 401,
             Self::NoSuchPort { .. } | Self::OwnPort { .. } => 503,
         }
     }

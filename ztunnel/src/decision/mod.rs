@@ -1,18 +1,22 @@
 //! What becomes of a connection. Pure: a decision looks at one snapshot of the mesh and at what is known of the
 //! connection, and returns a value; whoever asked dials, and asks again with what it tried when that fails.
 
+mod admission;
 mod inbound;
 mod outbound;
+mod outside;
 mod peer;
 mod plan;
 mod refusal;
 mod waypoint;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+pub use admission::Admission;
 pub use inbound::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_plaintext, node_local};
 pub use outbound::{Call, Settings, outbound};
+pub use outside::{Outside, is_egress_name, may_query};
 pub use peer::{PeerMismatch, Strangers, verify_peer};
 pub use plan::{Passed, Picked, Plan, Tunnel, Upstream};
 pub use refusal::{Refusal, Refused};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use certs::PeerIdentities;
 use mesh::{
-    Affinity, Capture, Chosen, EgressMode, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place,
-    Remembered, Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind,
-    select,
+    Affinity, Capture, Chosen, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place, Remembered,
+    Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind, select,
 };
 
+use super::outside::outside;
 use super::waypoint;
 use super::{Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
 use crate::redirect::HBONE_PORT;
@@ -25,6 +25,9 @@ pub struct Call<'a> {
     pub random: u64,
     /// Says which endpoint the pod's connections to a port of a service go to. Only asked for services with affinity.
     pub recall: &'a dyn Fn(&ServiceKey, u16) -> Option<Remembered>,
+    /// The names that the pod has resolved to an address of late. Only asked about addresses that nobody has, where that
+    /// matters.
+    pub names: &'a dyn Fn(IpAddr) -> Vec<Arc<str>>,
     /// Endpoints that could not be dialled.
     pub exclude: &'a [EndpointTarget],
 }
@@ -118,19 +121,9 @@ impl Decision<'_> {
     }
 
     fn to_outside(&self) -> Result<Plan, Refused> {
-        let destination = self.destination;
-        let pass = |passed| Ok(Plan::Passthrough { destination, passed, service: None });
-        if self.snapshot.node_by_address(destination.ip()).is_some() {
-            return pass(Passed::Node);
-        }
-        let namespace = &self.call.source.profile.namespace;
-        match self.snapshot.namespace(namespace).map(|settings| settings.egress).unwrap_or_default() {
-            EgressMode::Allow => pass(Passed::Unknown),
-            EgressMode::Deny => {
-                Err(Refused::new(Refusal::UnknownDestination { namespace: namespace.clone() }))
-            }
-            EgressMode::Log => pass(Passed::UnknownReported),
-        }
+        let (destination, namespace) = (self.destination, &self.call.source.profile.namespace);
+        let passed = outside(self.snapshot, namespace, destination, self.call.names).map_err(Refused::new)?;
+        Ok(Plan::Passthrough { destination, passed, service: None })
     }
 
     pub(super) fn select(

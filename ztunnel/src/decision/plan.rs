@@ -78,8 +78,12 @@ pub struct Tunnel {
 }
 
 /// Why a connection goes where the client wanted to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub enum Passed {
+    /// The source's namespace lists the address.
+    ListedAddress,
+    /// The source's namespace lists the name, or a ServiceEntry describes it, and the pod resolved it to the address.
+    ListedName(Arc<str>),
     /// The destination is a node.
     Node,
     /// A ServiceEntry says so (`resolution: NONE`).
@@ -88,6 +92,26 @@ pub enum Passed {
     Unknown,
     /// Nobody in the mesh has the address, and the source's namespace wants to hear of it.
     UnknownReported,
+}
+
+impl Passed {
+    /// The name by which it passed, if it did by one.
+    pub const fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::ListedName(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// What a namespace's egress settings made of it, if they were asked.
+    pub const fn egress_outcome(&self) -> Option<&'static str> {
+        match self {
+            Self::ListedAddress => Some("listed_address"),
+            Self::ListedName(_) => Some("listed_name"),
+            Self::UnknownReported => Some("reported"),
+            Self::Node | Self::Service | Self::Unknown => None,
+        }
+    }
 }
 
 impl Plan {

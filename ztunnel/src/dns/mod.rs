@@ -12,6 +12,7 @@ mod proxy;
 mod reply;
 mod resolv_conf;
 mod resolve;
+mod resolved;
 mod resolver;
 mod tcp;
 mod udp;
@@ -23,6 +24,7 @@ pub use proxy::{DnsProxy, DnsSettings};
 pub use reply::{answered, failed, refused};
 pub use resolv_conf::{NodeResolver, ResolvConf};
 pub use resolve::{LookupError, Resolver};
+pub use resolved::ResolvedNames;
 pub use resolver::{ClusterNames, DnsPolicy, PodResolver, ResolverView};
 pub use wire::{Query, Question, RecordKind, Unusable};
 

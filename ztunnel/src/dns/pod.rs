@@ -7,14 +7,20 @@ use std::time::Instant;
 
 use hickory_proto::ProtoError;
 use hickory_proto::op::ResponseCode;
-use mesh::{PodUid, Profile};
+use hickory_proto::rr::RecordType;
+use mesh::{Network, NetworkAddress, PodUid, Profile, Snapshot};
 use tokio::sync::watch;
 
 use super::exchange::{Place, Transport, ask};
 use super::proxy::Shared;
+use super::resolve::{Records, read};
 use super::resolver::is_reachable;
 use super::wire::code_of;
-use super::{Answer, ClientView, Decision, PodResolver, Query, ResolverView, Unusable, answer, reply};
+use super::{
+    Answer, ClientView, Decision, PodResolver, Query, RecordKind, ResolvedNames, ResolverView, Unusable,
+    answer, reply,
+};
+use crate::decision::{is_egress_name, may_query};
 use crate::enrol::CapturedPod;
 use crate::redirect::DNS_PORT;
 
@@ -25,6 +31,7 @@ pub(super) struct PodDns {
     uid: PodUid,
     resolver: watch::Receiver<PodResolver>,
     place: Place,
+    names: Arc<ResolvedNames>,
 }
 
 /// What becomes of a message.
@@ -44,13 +51,20 @@ pub(super) struct Forward {
     profile: Option<Arc<Profile>>,
     servers: Vec<SocketAddr>,
     exists: bool,
+    /// Egress settings are about this name: only the node's name servers are believed.
+    egress: Option<Arc<str>>,
 }
 
 impl PodDns {
-    pub(super) fn new(shared: Arc<Shared>, pod: CapturedPod, resolver: watch::Receiver<PodResolver>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        pod: CapturedPod,
+        resolver: watch::Receiver<PodResolver>,
+        names: Arc<ResolvedNames>,
+    ) -> Self {
         let uid = PodUid::from(&pod.pod.uid);
         let place = Place::Pod(pod.sockets.clone());
-        Self { shared, pod, uid, resolver, place }
+        Self { shared, pod, uid, resolver, place, names }
     }
 
     pub(super) const fn captured(&self) -> &CapturedPod {
@@ -87,14 +101,47 @@ impl PodDns {
                 Turn::made(reply::answered(&query, &answer, limit(&query, transport)))
             }
             Decision::ServFail => Turn::made(reply::failed(&query, ResponseCode::ServFail)),
-            Decision::Forward { exists } => Turn::Forward(Forward {
-                servers: servers(origin, &view),
-                profile: profile.cloned(),
-                query,
-                transport,
-                exists,
-            }),
+            Decision::Forward { exists } => {
+                let egress = self.egress_name(&snapshot, &query);
+                let servers = match &egress {
+                    Some(_) => self.trusted().collect(),
+                    None => servers(origin, &view),
+                };
+                let asked =
+                    servers.iter().copied().filter(|it| self.may_query(&snapshot, client.network, *it));
+                let asked: Vec<_> = asked.collect();
+                if asked.is_empty() && !servers.is_empty() {
+                    return Turn::made(reply::failed(&query, ResponseCode::Refused));
+                }
+                let profile = profile.cloned();
+                Turn::Forward(Forward { query, transport, profile, servers: asked, exists, egress })
+            }
         }
+    }
+
+    /// The name that is asked for, if egress settings of the pod's namespace are about it.
+    fn egress_name(&self, snapshot: &Snapshot, query: &Query) -> Option<Arc<str>> {
+        let question = query.question();
+        let name = question.name.as_deref().filter(|_| record_type(question.kind).is_some())?;
+        let matters =
+            is_egress_name(snapshot, &self.pod.pod.namespace, name) && self.trusted().next().is_some();
+        matters.then(|| name.into())
+    }
+
+    /// Name servers that no pod has chosen.
+    fn trusted(&self) -> impl Iterator<Item = SocketAddr> {
+        let node = self.shared.node.current();
+        let ips: Vec<_> = self.shared.settings.cluster.servers.iter().chain(&node.servers).copied().collect();
+        ips.into_iter().map(|ip| SocketAddr::new(ip, UPSTREAM_PORT))
+    }
+
+    fn may_query(&self, snapshot: &Snapshot, network: &Network, server: SocketAddr) -> bool {
+        let namespace = &*self.pod.pod.namespace;
+        let address = NetworkAddress::new(network.clone(), server.ip());
+        let is_known = self.trusted().any(|it| it.ip() == server.ip())
+            || snapshot.workload_by_address(&address).is_some()
+            || snapshot.service_with_address(&address, server.port(), namespace).is_some();
+        may_query(snapshot, namespace, server, is_known)
     }
 
     /// The name servers' answer to a query, or that there is none.
@@ -102,7 +149,7 @@ impl PodDns {
     /// # Cancel safety
     /// The query is given up when the future is dropped.
     pub(super) async fn forward(&self, forward: Forward) -> Option<Vec<u8>> {
-        let Forward { query, transport, profile, servers, exists } = forward;
+        let Forward { query, transport, profile, servers, exists, egress } = forward;
         let nothing = || reply::answered(&query, &Answer::default(), limit(&query, transport));
         if servers.is_empty() && exists {
             return written(nothing());
@@ -111,8 +158,13 @@ impl PodDns {
         let metrics = &self.shared.metrics;
         metrics.forwarded(&labels);
         let began = Instant::now();
-        match ask(&self.place, transport, &servers, &query).await {
+        // Asked from outside of the pod where the answer opens a way: whoever may look at the pod's packets could answer.
+        let place = if egress.is_some() { &Place::Daemon } else { &self.place };
+        match ask(place, transport, &servers, &query).await {
             Ok(answer) => {
+                if let Some(name) = &egress {
+                    self.learn(name, query.question().kind, &answer);
+                }
                 metrics.answered(&labels, began.elapsed());
                 if exists && code_of(&answer) == Some(ResponseCode::NXDomain) {
                     return written(nothing());
@@ -125,6 +177,14 @@ impl PodDns {
                 written(reply::failed(&query, ResponseCode::ServFail))
             }
         }
+    }
+
+    fn learn(&self, name: &Arc<str>, kind: RecordKind, answer: &[u8]) {
+        let Some(Ok(Records { addresses, ttl })) = record_type(kind).map(|kind| read(answer, kind)) else {
+            return;
+        };
+        let now = Instant::now();
+        addresses.into_iter().for_each(|ip| self.names.note(name, ip, ttl, now));
     }
 
     fn view(&self) -> ResolverView {
@@ -152,6 +212,15 @@ fn servers(origin: impl FnOnce() -> io::Result<SocketAddr>, view: &ResolverView)
     match origin() {
         Ok(server) if is_reachable(server.ip()) && server.port() != DNS_PORT => vec![server],
         _ => view.servers.iter().map(|ip| SocketAddr::new(*ip, UPSTREAM_PORT)).collect(),
+    }
+}
+
+/// The type of records that hold addresses.
+const fn record_type(kind: RecordKind) -> Option<RecordType> {
+    match kind {
+        RecordKind::A => Some(RecordType::A),
+        RecordKind::Aaaa => Some(RecordType::AAAA),
+        RecordKind::Other(_) => None,
     }
 }
 

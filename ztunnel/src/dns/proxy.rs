@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 
 use super::pod::PodDns;
-use super::{ClusterNames, DnsMetrics, NodeResolver, PodResolver, tcp, udp};
+use super::{ClusterNames, DnsMetrics, NodeResolver, PodResolver, ResolvedNames, tcp, udp};
 use crate::enrol::CapturedPod;
 
 /// Answers captured pods' DNS queries. Clones share everything.
@@ -45,15 +45,21 @@ impl DnsProxy {
     }
 
     /// Serves one pod until the future is dropped; ends at once for a pod without DNS sockets. `resolver` says how the
-    /// pod resolves names, and may be told later than the pod was captured.
+    /// pod resolves names, and may be told later than the pod was captured. `names` gets to know what egress settings are
+    /// about.
     ///
     /// # Errors
     /// When the pod's sockets cannot be used.
     ///
     /// # Cancel safety
     /// Dropping the future ends everything that it began.
-    pub async fn serve(&self, pod: CapturedPod, resolver: watch::Receiver<PodResolver>) -> io::Result<()> {
-        let dns = Arc::new(PodDns::new(self.0.clone(), pod, resolver));
+    pub async fn serve(
+        &self,
+        pod: CapturedPod,
+        resolver: watch::Receiver<PodResolver>,
+        names: Arc<ResolvedNames>,
+    ) -> io::Result<()> {
+        let dns = Arc::new(PodDns::new(self.0.clone(), pod, resolver, names));
         let listeners = dns.captured().listeners.clone();
         let mut tasks = JoinSet::new();
         for socket in &listeners.dns.udp {

@@ -143,9 +143,10 @@ impl Entry {
 
 /// What name servers say of one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Records {
-    addresses: Vec<IpAddr>,
-    ttl: Duration,
+pub(super) struct Records {
+    pub(super) addresses: Vec<IpAddr>,
+    /// How long they hold; an hour at most.
+    pub(super) ttl: Duration,
 }
 
 /// One family that was found is enough; that there is nothing must be said of both.
@@ -194,7 +195,7 @@ fn question(name: &str, kind: RecordType) -> Option<Query> {
 }
 
 /// The addresses in an answer, and how long it holds. Name servers that recurse give the whole chain of aliases.
-fn read(answer: &[u8], kind: RecordType) -> Result<Records, LookupError> {
+pub(super) fn read(answer: &[u8], kind: RecordType) -> Result<Records, LookupError> {
     let answer = Message::from_vec(answer).map_err(|_malformed| LookupError::Unanswered)?;
     match answer.metadata.response_code {
         ResponseCode::NoError => {}

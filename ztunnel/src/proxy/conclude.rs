@@ -2,11 +2,12 @@
 
 use std::error::Error;
 
-use authz::Denied;
+use authz::PolicyName;
 use certs::describe;
 use daemon::logs::PolicyRef;
 use daemon::metrics::ResponseFlag;
 
+use super::counts::Decision;
 use super::live::Cut;
 use super::meter::Metered;
 use super::worker::Worker;
@@ -26,10 +27,11 @@ impl Worker {
     /// Notes that a connection was cut.
     pub(super) fn cut_off(&self, metered: &Metered, cut: &Cut) {
         let flag = match cut {
-            Cut::Denied(denied) => {
-                metered.decided_by(policy_of(denied).as_ref());
+            Cut::Refused(error) => {
+                metered.decided_by(policy_of(error).as_ref());
                 ResponseFlag::Deny
             }
+            Cut::EgressRefused(_) => ResponseFlag::Deny,
             _ => ResponseFlag::Connect,
         };
         metered.failed(flag, cut);
@@ -38,9 +40,9 @@ impl Worker {
     /// Notes that a connection to a pod of this node was not let in.
     pub(super) fn not_let_in(&self, mut opening: Opening, error: &InboundError) {
         let flag = match error {
-            InboundError::Denied(denied) => {
-                self.count_denial(denied);
-                opening.policy = policy_of(denied);
+            InboundError::Denied(_) | InboundError::Isolated(_) => {
+                self.count_refusal(error);
+                opening.policy = policy_of(error);
                 ResponseFlag::Deny
             }
             _ => ResponseFlag::Connect,
@@ -48,12 +50,27 @@ impl Worker {
         self.telemetry.open(opening).failed(flag, describe(error));
     }
 
-    pub(super) fn count_denial(&self, denied: &Denied) {
-        self.shared.counts.denied(denied);
+    /// Counts a refusal under the policy that it comes from.
+    pub(super) fn count_refusal(&self, error: &InboundError) {
+        let reason = match error {
+            InboundError::Denied(denied) => denied.reason.label(),
+            InboundError::Isolated(_) => "network_policy",
+            _ => return,
+        };
+        let policy = policy_of(error).map(|it| PolicyName { namespace: it.namespace, name: it.name });
+        self.shared.counts.decided(policy.as_ref(), Decision::Deny, reason);
     }
 }
 
-/// The policy that denied, as it is told.
-fn policy_of(denied: &Denied) -> Option<PolicyRef> {
-    denied.policy.as_ref().map(|name| policy_ref(name, denied.rule))
+/// The policy that refused, as it is told; of several NetworkPolicies the first.
+fn policy_of(error: &InboundError) -> Option<PolicyRef> {
+    match error {
+        InboundError::Denied(denied) => denied.policy.as_ref().map(|name| policy_ref(name, denied.rule)),
+        InboundError::Isolated(isolated) => {
+            let key = isolated.by.first()?;
+            let (namespace, name) = key.split_once('/').unwrap_or(("", key));
+            Some(PolicyRef { namespace: namespace.into(), name: name.into(), rule: None })
+        }
+        _ => None,
+    }
 }

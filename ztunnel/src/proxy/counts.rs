@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authz::{Denied, Permit, PolicyName};
+use authz::{Permit, PolicyName};
 use daemon::metrics::{BoundedCounters, Metrics, RegisterError};
 use hbone::pool::PoolCounts;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -23,6 +23,8 @@ pub struct ProxyMetrics {
     decisions: BoundedCounters,
     /// Of them: no policy had to decide. What most connections are counted under.
     permitted_freely: IntCounter,
+    /// Connections to unknown destinations where a namespace's egress settings have a say, by outcome.
+    pub egress: BoundedCounters,
     /// Live connections that were cut, by reason.
     pub cuts: IntCounterVec,
     /// Connections admitted as the node's own probes.
@@ -98,6 +100,12 @@ impl ProxyMetrics {
             )?,
             permitted_freely: decisions.with(&["", "", Decision::Allow.label(), "no_policy"]),
             decisions,
+            egress: metrics.bounded_counters(
+                "ambient_egress_total",
+                "Connections to destinations outside of the mesh, from namespaces that restrict or log them.",
+                &["namespace", "outcome"],
+                MAX_DECISIONS,
+            )?,
             cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
             probes: metrics
                 .counter("ambient_probes_total", "Connections admitted as the node's own probes.")?,
@@ -152,11 +160,6 @@ impl ProxyMetrics {
             Some(policy) => self.decided(Some(policy), Decision::Allow, "allow_matched"),
             None => self.permitted_freely.inc(),
         }
-    }
-
-    /// Policy refused a connection.
-    pub(super) fn denied(&self, denied: &Denied) {
-        self.decided(denied.policy.as_ref(), Decision::Deny, denied.reason.label());
     }
 
     /// A tunnel is open until that is dropped.

@@ -30,6 +30,8 @@ pub enum PodEvent {
 pub struct ProxyEvents {
     captured: Captured,
     workers: Arc<Workers>,
+    /// Connections that one pod may have.
+    connections_per_pod: usize,
     /// Whoever else serves pods.
     others: mpsc::UnboundedSender<PodEvent>,
     /// How all pods fare; none until enrolment has first told.
@@ -50,14 +52,15 @@ impl Captured {
 }
 
 impl ProxyEvents {
-    /// Events for `workers` and `others`; how pods fare can be followed at the receiver.
+    /// Events for `workers` and `others`, of pods that may have so many connections each; how pods fare can be followed at the receiver.
     pub fn new(
         captured: Captured,
         workers: Arc<Workers>,
+        connections_per_pod: usize,
         others: mpsc::UnboundedSender<PodEvent>,
     ) -> (Self, watch::Receiver<Option<Vec<PodStatus>>>) {
         let (status, told) = watch::channel(None);
-        (Self { captured, workers, others, status }, told)
+        (Self { captured, workers, connections_per_pod, others, status }, told)
     }
 
     fn tell(&self, event: PodEvent) {
@@ -70,7 +73,7 @@ impl CaptureEvents for ProxyEvents {
     fn captured(&mut self, pod: CapturedPod) {
         let uid = mesh::PodUid::from(&pod.pod.uid);
         let ports = lock(&self.captured.probes).get(&uid).cloned().unwrap_or_default();
-        let pod = Arc::new(ServedPod::new(pod, ports));
+        let pod = Arc::new(ServedPod::new(pod, ports, self.connections_per_pod));
         lock(&self.captured.pods).insert(uid, pod.clone());
         self.workers.serve(&pod);
         self.tell(PodEvent::Captured(pod));

@@ -34,6 +34,9 @@ pub(super) enum Failure {
     /// The name cannot be looked up.
     #[error("host {host} cannot be looked up: {}", describe(.source))]
     Lookup { host: Arc<str>, source: Arc<LookupError> },
+    /// The pod, or the daemon, has all files open that it may.
+    #[error("no more files may be open for the pod")]
+    NoOpenFiles,
     /// The pod is no longer captured.
     #[error("the pod is no longer captured")]
     Released,
@@ -67,7 +70,8 @@ impl Failure {
     /// How Istio's metrics name it.
     pub(super) fn flag(&self) -> ResponseFlag {
         match self {
-            Self::Status { status: 401 } | Self::Destination(InboundError::Denied(_)) => ResponseFlag::Deny,
+            Self::Status { status: 401 }
+            | Self::Destination(InboundError::Denied(_) | InboundError::Isolated(_)) => ResponseFlag::Deny,
             Self::Refused(refused) => match &*refused.refusal {
                 Refusal::PlaintextRefused { .. } | Refusal::UnknownDestination { .. } => ResponseFlag::Deny,
                 _ => ResponseFlag::Connect,
@@ -76,11 +80,8 @@ impl Failure {
                 ResponseFlag::NetworkPolicy
             }
             Self::Tls { source, .. } => match **source {
-                HandshakeError::Peer(_) => ResponseFlag::IdentityError,
-                HandshakeError::Tls(ref error) if certs::PeerError::from_rustls(error).is_some() => {
-                    ResponseFlag::IdentityError
-                }
                 HandshakeError::NoH2 => ResponseFlag::H2HandshakeFailure,
+                ref error if is_about_identity(error) => ResponseFlag::IdentityError,
                 _ => ResponseFlag::TlsFailure,
             },
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
@@ -97,6 +98,7 @@ impl Failure {
             Self::ConnectTimeout { .. } | Self::RequestTimeout { .. } => "timeout",
             Self::Destination(_) | Self::Refused(_) => "refused",
             Self::HostUnknown { .. } | Self::Lookup { .. } => "unresolved",
+            Self::NoOpenFiles => "open_files",
             Self::Released | Self::UnknownSource => "unknown_source",
             Self::Status { .. } => "peer_refused",
             Self::Stream(_) => "tunnel_ended",
@@ -118,10 +120,20 @@ impl Failure {
             Self::Status { status } => *status >= 500,
             Self::Config(_)
             | Self::Destination(_)
+            | Self::NoOpenFiles
             | Self::Refused(_)
             | Self::Released
             | Self::Unavailable(_)
             | Self::UnknownSource => false,
         }
+    }
+}
+
+/// Whether a handshake failed over who the peer is. rustls wraps what our verifier says.
+pub(super) fn is_about_identity(error: &HandshakeError) -> bool {
+    match error {
+        HandshakeError::Peer(_) => true,
+        HandshakeError::Tls(error) => certs::PeerError::from_rustls(error).is_some(),
+        _ => false,
     }
 }

@@ -1,11 +1,11 @@
 //! Peers' tunnels.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use certs::{IdentityConfigs, describe};
+use daemon::drain::Phase;
 use hbone::h2::Limits;
 use hbone::record::{self, Established};
 use hbone::socket::Socket;
@@ -13,8 +13,8 @@ use hbone::tunnel::{Timing, Tunnel, drive};
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
+use super::failure::is_about_identity;
 use super::pod::ServedPod;
-use super::shared::{Handshakes, Slot};
 use super::tunnelled::{self, Inbound};
 use super::worker::Worker;
 use super::workers::Arrival;
@@ -28,6 +28,13 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
     let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
+    let _place = match worker.shared.bounds.tunnel(&from, &pod.uid) {
+        Ok(place) => place,
+        Err(limit) => {
+            worker.turn_away(limit, &pod, Some(from));
+            return socket.reset_on_close();
+        }
+    };
     // In a box of its own: a handshake takes several times what the tunnel then needs.
     let Some(established) = Box::pin(handshake(&worker, &pod, socket, from)).await else { return };
     let identity = established.peer.clone();
@@ -45,7 +52,12 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             return;
         }
     };
-    let tunnel = Tunnel::server(established, Limits::default(), Timing::default(), worker.buffers.clone());
+    let timing = Timing { idle: Some(worker.shared.settings.timeouts.idle_inbound), ..Timing::default() };
+    let tunnel = Tunnel::server(established, Limits::default(), timing, worker.buffers.clone());
+    if worker.shared.drain.phase() != Phase::Running {
+        // It was on its way when the others were told.
+        tunnel.leave();
+    }
     let peer_uid = source.as_ref().map(|source| source.uid.clone());
     let _open = worker.shared.counts.tunnel(TunnelEnd::Inbound);
     let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
@@ -65,15 +77,13 @@ async fn handshake(
     socket: Socket,
     from: IpAddr,
 ) -> Option<Established> {
-    let limits = worker.shared.settings.limits;
-    let within_limits = (
-        Slot::take(Handshakes(worker.shared.clone()), limits.handshakes),
-        worker.handshakes.take(from, limits.handshakes_per_source),
-    );
-    let (Some(_slot), Some(_of_source)) = within_limits else {
-        worker.shared.counts.turned_away.with_label_values(&["handshakes"]).inc();
-        socket.reset_on_close();
-        return None;
+    let _place = match worker.shared.bounds.handshake(&from) {
+        Ok(place) => place,
+        Err(limit) => {
+            worker.turn_away(limit, pod, Some(from));
+            socket.reset_on_close();
+            return None;
+        }
     };
     let began = Instant::now();
     let within = worker.shared.settings.timeouts.handshake;
@@ -82,8 +92,7 @@ async fn handshake(
         let established = record::accept(socket, configs.server()).await;
         established
             .inspect_err(|error| {
-                let is_peer = matches!(error, record::HandshakeError::Peer(_));
-                failed(worker, if is_peer { "identity" } else { "tls" });
+                failed(worker, if is_about_identity(error) { "identity" } else { "tls" });
                 tracing::debug!(%from, error = describe(error), "handshake failed");
             })
             .ok()
@@ -124,38 +133,4 @@ async fn configs(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Option<Arc<Identi
 
 fn failed(worker: &Worker, cause: &str) {
     worker.shared.counts.handshake_failed(TunnelEnd::Inbound, cause);
-}
-
-/// Handshakes in progress by source address, so that one source cannot take them all.
-#[derive(Clone, Debug, Default)]
-pub(super) struct HandshakesBySource(Rc<RefCell<std::collections::HashMap<IpAddr, usize>>>);
-
-/// A place among the handshakes of a source.
-pub(super) struct OfSource {
-    all: HandshakesBySource,
-    source: IpAddr,
-}
-
-impl HandshakesBySource {
-    fn take(&self, source: IpAddr, limit: usize) -> Option<OfSource> {
-        let mut counts = self.0.borrow_mut();
-        let count = counts.entry(source).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(OfSource { all: self.clone(), source })
-    }
-}
-
-impl Drop for OfSource {
-    fn drop(&mut self) {
-        let mut counts = self.all.0.borrow_mut();
-        if let Some(count) = counts.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.source);
-            }
-        }
-    }
 }

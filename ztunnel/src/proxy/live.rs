@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Poll, Waker};
 
-use authz::{Denied, PolicySet};
+use certs::describe;
 use foldhash::fast::RandomState;
 use hbone::tunnel::Tunnel;
 use identity::SpiffeId;
@@ -19,6 +18,7 @@ use slab::Slab;
 
 use super::meter::Metered;
 use super::view::ConnectionView;
+use crate::decision::{Admission, InboundError, Outside, Refusal};
 
 /// The connections of one worker. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +28,10 @@ pub(super) struct Live(Rc<RefCell<Entries>>);
 struct Entries {
     slab: Slab<Entry>,
     by_pod: HashMap<PodUid, HashSet<usize, RandomState>, RandomState>,
-    /// Inbound tunnels, and connections without one, by the workload that they come from.
+    /// What comes in, by the workload that it comes from.
     by_peer: HashMap<WorkloadUid, HashSet<usize, RandomState>, RandomState>,
+    /// Inbound tunnels by the address that they come from: who is there may become known later.
+    by_address: HashMap<IpAddr, HashSet<usize, RandomState>, RandomState>,
 }
 
 #[derive(Debug)]
@@ -41,37 +43,50 @@ struct Entry {
 
 #[derive(Debug)]
 enum What {
-    Connection { cut: Rc<CutCell>, metered: Rc<Metered>, admission: Option<Box<Admission>> },
+    Connection { cut: Rc<CutCell>, metered: Rc<Metered>, grounds: Grounds },
     Tunnel { tunnel: Tunnel, from: IpAddr },
 }
 
-/// What was decided about an inbound connection, and on which grounds.
+/// Which peers' tunnels.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Peers<'a> {
+    /// All of them.
+    All,
+    /// Those that come, or came, from a workload, and those from its addresses.
+    Of {
+        /// The workload.
+        workload: &'a WorkloadUid,
+        /// Where it is.
+        addresses: &'a [IpAddr],
+    },
+}
+
+/// On which grounds a connection may be.
 #[derive(Clone, Debug)]
-pub(super) struct Admission {
-    /// The verified identity of who opened it.
-    pub(super) source: Option<SpiffeId>,
-    /// The workload of this node that opened it, where no tunnel is cut when that becomes another.
-    pub(super) peer: Option<WorkloadUid>,
-    /// Its address.
-    pub(super) source_ip: IpAddr,
-    /// What it reaches.
-    pub(super) destination: SocketAddr,
-    /// What decided.
-    pub(super) policies: Arc<PolicySet>,
+pub(super) enum Grounds {
+    /// It came in.
+    Inbound(Box<Admission>),
+    /// It went out of the mesh.
+    Outside(Box<Outside>),
+    /// Nothing that may change.
+    Settled,
 }
 
 /// Why a live connection is cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Cut {
-    /// Policy changed.
-    #[error("policy no longer allows the connection: {0}")]
-    Denied(Denied),
+    /// The namespace's egress settings changed.
+    #[error("egress is no longer allowed: {0}")]
+    EgressRefused(Refusal),
     /// Another identity is at the peer's address.
     #[error("the peer is no longer who it was")]
     PeerChanged,
     /// The pod is no longer captured, or gone.
     #[error("the pod is gone")]
     PodGone,
+    /// Policy changed.
+    #[error("policy no longer allows the connection: {}", describe(.0))]
+    Refused(InboundError),
     /// The daemon ends.
     #[error("the daemon ends")]
     Shutdown,
@@ -92,19 +107,13 @@ pub(super) struct LiveGuard {
 
 impl Live {
     /// Adds a connection of `pod`.
-    pub(super) fn connection(
-        &self,
-        pod: &PodUid,
-        metered: &Rc<Metered>,
-        admission: Option<Admission>,
-    ) -> LiveGuard {
+    pub(super) fn connection(&self, pod: &PodUid, metered: &Rc<Metered>, grounds: Grounds) -> LiveGuard {
         let cut = Rc::<CutCell>::default();
-        let peer = admission.as_ref().and_then(|admission| admission.peer.clone());
-        let what = What::Connection {
-            cut: cut.clone(),
-            metered: metered.clone(),
-            admission: admission.map(Box::new),
+        let peer = match &grounds {
+            Grounds::Inbound(admission) => admission.peer.clone(),
+            Grounds::Outside(_) | Grounds::Settled => None,
         };
+        let what = What::Connection { cut: cut.clone(), metered: metered.clone(), grounds };
         let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer, what });
         LiveGuard { live: self.clone(), key, cut }
     }
@@ -143,35 +152,55 @@ impl Live {
         self.0.borrow().slab.iter().for_each(|(_, entry)| entry.cut(why));
     }
 
-    /// Asks `check` about each admitted connection of a pod; it may replace the policies, or say why to cut.
-    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Admission) -> Option<Cut>) {
+    /// Asks `check` about each connection of a pod: it may note other grounds, or say why to cut.
+    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Grounds) -> Option<Cut>) {
         let Entries { slab, by_pod, .. } = &mut *self.0.borrow_mut();
         for key in by_pod.get(pod).into_iter().flatten() {
-            if let Some(Entry { what: What::Connection { cut, admission: Some(admission), .. }, .. }) =
-                slab.get_mut(*key)
-                && let Some(why) = check(admission)
-            {
-                cut.cut(&why);
+            if let Some(entry) = slab.get_mut(*key) {
+                entry.recheck(&mut check);
             }
         }
     }
 
-    /// Asks `check` about each tunnel and connection from a workload: whether its peer may still be who it is.
-    pub(super) fn recheck_peer(
+    /// Asks `check` about peers' tunnels: whether one to that pod, from that address, may still be of that identity.
+    /// Cuts those that may not; says how many.
+    pub(super) fn recheck_tunnels(
         &self,
-        peer: &WorkloadUid,
-        check: impl Fn(IpAddr, &SpiffeId) -> bool,
+        peers: Peers<'_>,
+        check: impl Fn(&PodUid, IpAddr, &SpiffeId) -> bool,
     ) -> usize {
         let entries = self.0.borrow();
+        let keys: HashSet<usize, RandomState> = match peers {
+            Peers::All => entries.by_address.values().flatten().copied().collect(),
+            Peers::Of { workload, addresses } => {
+                let there = addresses.iter().filter_map(|address| entries.by_address.get(address));
+                there.chain(entries.by_peer.get(workload)).flatten().copied().collect()
+            }
+        };
         let mut cut = 0;
-        for key in entries.by_peer.get(peer).into_iter().flatten() {
-            let Some(entry) = entries.slab.get(*key) else { continue };
-            if entry.peer_proved().is_some_and(|(from, identity)| !check(from, identity)) {
-                entry.cut(&Cut::PeerChanged);
+        for key in keys {
+            if let Some(Entry { pod, what: What::Tunnel { tunnel, from }, .. }) = entries.slab.get(key)
+                && !check(pod, *from, tunnel.peer())
+            {
+                tunnel.cut();
                 cut += 1;
             }
         }
         cut
+    }
+
+    /// Asks `check` about each connection that comes from a workload, with the pod that it reaches.
+    pub(super) fn recheck_connections(
+        &self,
+        peer: &WorkloadUid,
+        mut check: impl FnMut(&PodUid, &mut Grounds) -> Option<Cut>,
+    ) {
+        let Entries { slab, by_peer, .. } = &mut *self.0.borrow_mut();
+        for key in by_peer.get(peer).into_iter().flatten() {
+            let Some(entry) = slab.get_mut(*key) else { continue };
+            let pod = entry.pod.clone();
+            entry.recheck(&mut |grounds| check(&pod, grounds));
+        }
     }
 
     /// What there is.
@@ -187,8 +216,11 @@ impl Live {
 
 impl Entries {
     fn add(&mut self, entry: Entry) -> usize {
-        let (pod, peer) = (entry.pod.clone(), entry.peer.clone());
+        let (pod, peer, address) = (entry.pod.clone(), entry.peer.clone(), entry.address());
         let key = self.slab.insert(entry);
+        if let Some(address) = address {
+            self.by_address.entry(address).or_default().insert(key);
+        }
         self.by_pod.entry(pod).or_default().insert(key);
         if let Some(peer) = peer {
             self.by_peer.entry(peer).or_default().insert(key);
@@ -214,6 +246,9 @@ impl Entries {
         if let Some(peer) = &entry.peer {
             forget(&mut self.by_peer, peer, key);
         }
+        if let Some(address) = entry.address() {
+            forget(&mut self.by_address, &address, key);
+        }
     }
 
     fn of_pod(&self, pod: &PodUid) -> impl Iterator<Item = &Entry> {
@@ -223,20 +258,25 @@ impl Entries {
 }
 
 impl Entry {
-    fn leave(&self) {
-        if let What::Tunnel { tunnel, .. } = &self.what {
-            tunnel.leave();
+    fn recheck(&mut self, check: &mut impl FnMut(&mut Grounds) -> Option<Cut>) {
+        if let What::Connection { cut, grounds, .. } = &mut self.what
+            && let Some(why) = check(grounds)
+        {
+            cut.cut(&why);
         }
     }
 
-    /// Where it comes from, and as whom.
-    fn peer_proved(&self) -> Option<(IpAddr, &SpiffeId)> {
-        match &self.what {
-            What::Connection { admission, .. } => {
-                let admission = admission.as_ref()?;
-                Some((admission.source_ip, admission.source.as_ref()?))
-            }
-            What::Tunnel { tunnel, from } => Some((*from, tunnel.peer())),
+    /// Where a tunnel comes from.
+    const fn address(&self) -> Option<IpAddr> {
+        match self.what {
+            What::Connection { .. } => None,
+            What::Tunnel { from, .. } => Some(from),
+        }
+    }
+
+    fn leave(&self) {
+        if let What::Tunnel { tunnel, .. } = &self.what {
+            tunnel.leave();
         }
     }
 
@@ -293,12 +333,18 @@ impl fmt::Debug for LiveGuard {
 }
 
 impl Cut {
+    /// Whether policy is why.
+    pub(super) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+
     /// The label of metrics.
     pub(super) const fn label(&self) -> &'static str {
         match self {
-            Self::Denied(_) => "policy",
+            Self::EgressRefused(_) => "egress",
             Self::PeerChanged => "peer_changed",
             Self::PodGone => "pod_gone",
+            Self::Refused(_) => "policy",
             Self::Shutdown => "shutdown",
         }
     }

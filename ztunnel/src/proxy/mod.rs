@@ -6,6 +6,7 @@
 //! - [`workers`] starts them and talks to them; [`worker`] is one; [`accept`] takes connections off pods' listeners;
 //! - [`outbound`]: what a pod opens, carried by [`tunnel_out`], [`node_local`] or directly;
 //! - [`inbound`]: peers' tunnels, [`tunnelled`]: a connection in one; [`plaintext`]: what comes in without a tunnel;
+//! - [`limits`]: how much one source or one pod may have, by [`shares`];
 //! - [`live`]: connections that live, to be asked again when policy changes, and to be listed;
 //! - [`events`]: what enrolment tells.
 
@@ -17,6 +18,7 @@ mod dial;
 mod events;
 mod failure;
 mod inbound;
+mod limits;
 mod live;
 mod meter;
 mod node_local;
@@ -26,6 +28,7 @@ mod plaintext;
 mod pod;
 mod recheck;
 mod shared;
+mod shares;
 mod tunnel_out;
 mod tunnelled;
 mod view;
@@ -34,6 +37,7 @@ mod workers;
 
 pub use counts::ProxyMetrics;
 pub use events::{Captured, PodEvent, ProxyEvents};
+pub use limits::Bounds;
 pub use pod::ServedPod;
 pub use shared::{Settings, Shared};
 pub use view::ConnectionView;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use daemon::logs::{Direction, Path};
 use hbone::relay;
 use hbone::socket::Socket;
+use mesh::PodUid;
 
 use super::failure::Failure;
-use super::live::Admission;
 use super::meter::Metered;
 use super::outbound::{Outbound, Source};
 use super::pod::ServedPod;
-use crate::decision::{self, InboundError};
+use super::shares::Share;
+use crate::decision::{self, Admission};
 use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, policy_ref};
 
@@ -25,6 +26,7 @@ pub(super) struct Joined {
     admission: Admission,
     inbound: Opening,
     _lease: Lease,
+    _file: Share<PodUid>,
 }
 
 impl Outbound {
@@ -48,13 +50,18 @@ impl Outbound {
         lease: Lease,
     ) -> Result<Joined, Failure> {
         let identity = source.identity.as_ref().ok_or(Failure::UnknownSource)?;
+        // It is the sender's: the receiver is not to pay for what others open.
+        let file = self.worker.shared.bounds.file(&self.pod.uid).map_err(|limit| self.no_file(limit))?;
         let decided = {
             let snapshot = self.worker.shared.snapshots.load();
             let local = pod.workload(&snapshot).ok_or(Failure::Released)?;
             decision::node_local(&snapshot, local, identity, self.client.ip(), tunnel.authority)
                 .map(|target| (target, local.clone()))
         };
-        let (target, workload) = decided.map_err(|error| self.denied(error))?;
+        let (target, workload) = decided.map_err(|error| {
+            self.worker.count_refusal(&error);
+            Failure::Destination(error)
+        })?;
         self.worker.shared.counts.permitted(&target.permit);
         let inbound = Opening {
             direction: Direction::Inbound,
@@ -74,21 +81,15 @@ impl Outbound {
             hostname: None,
             policy: target.permit.by().map(|name| policy_ref(name, None)),
         };
-        let admission = Admission {
-            source: Some(identity.clone()),
-            peer: Some(source.workload.uid.clone()),
-            source_ip: self.client.ip(),
-            destination: target.upstream,
-            policies: target.policies,
-        };
+        let admission = target.admission;
         self.worker.observe(&admission);
         let sockets = &pod.captured.sockets;
         let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
-        Ok(Joined { upstream, pod, admission, inbound, _lease: lease })
+        Ok(Joined { upstream, pod, admission, inbound, _lease: lease, _file: file })
     }
 
     pub(super) async fn relay_local(&self, socket: Socket, mut opening: Opening, joined: Joined) {
-        let Joined { upstream, pod, admission, inbound, _lease } = joined;
+        let Joined { upstream, pod, admission, inbound, _lease, _file } = joined;
         opening.destination.identity = inbound.destination.identity.clone();
         let worker = &self.worker;
         let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);
@@ -102,12 +103,5 @@ impl Outbound {
         };
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
         worker.conclude(&metered, live.run(joined).await);
-    }
-
-    fn denied(&self, error: InboundError) -> Failure {
-        if let InboundError::Denied(denied) = &error {
-            self.worker.count_denial(denied);
-        }
-        Failure::Destination(error)
     }
 }

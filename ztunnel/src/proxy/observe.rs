@@ -1,10 +1,8 @@
 //! What policies that are not enforced say of a connection that was let in.
 
-use authz::Attributes;
-
 use super::counts::Decision;
-use super::live::Admission;
 use super::worker::Worker;
+use crate::decision::Admission;
 
 impl Worker {
     /// Counts and logs what AUDIT and dry-run policies say. Costs a look at three numbers where there are none.
@@ -13,9 +11,7 @@ impl Worker {
             return;
         }
         let Admission { source, source_ip, destination, policies, .. } = admission;
-        let attributes =
-            Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
-        let observed = policies.observe(&attributes);
+        let observed = policies.observe(&admission.attributes());
         let source = source.as_ref().map_or("", |source| source.as_str());
         let counts = &self.shared.counts;
         if let Some(rule) = observed.audit {

@@ -1,6 +1,6 @@
 //! What a pod opens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,18 +10,23 @@ use hbone::relay;
 use hbone::socket::Socket;
 use hbone::tunnel::Stream;
 use identity::SpiffeId;
-use mesh::{Affinities, AffinityKey, EndpointTarget, Family, Place, Remembered, ServiceKey, Workload};
+use mesh::{
+    Affinities, AffinityKey, EndpointTarget, Family, Place, PodUid, Remembered, ServiceKey, Workload,
+};
 use smallvec::SmallVec;
 
 use super::counts::TunnelEnd;
 use super::failure::Failure;
+use super::limits::Limit;
+use super::live::Grounds;
 use super::meter::Metered;
 use super::node_local::Joined;
 use super::pod::ServedPod;
+use super::shares::Share;
 use super::tunnel_out::Asker;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, Call, Plan, Refused, Upstream};
+use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening};
@@ -32,12 +37,13 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let ends = (original_destination(&socket), socket.peer_addr());
     let (Ok(destination), Ok(client)) = ends else { return };
     let Some(client) = client.as_socket().map(canonical) else { return };
-    let limit = worker.shared.settings.limits.connections_per_pod;
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let Some(_slot) = pod.connection(limit) else {
-        worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        socket.reset_on_close();
-        return;
+    let _places = match (pod.connection(&client.ip()), worker.shared.bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(file)) => (connection, file),
+        (Err(limit), _) | (_, Err(limit)) => {
+            worker.turn_away(limit, &pod, None);
+            return socket.reset_on_close();
+        }
     };
     let outbound = Outbound { worker, pod, client, destination };
     outbound.run(socket).await;
@@ -53,7 +59,7 @@ pub(super) struct Outbound {
 
 /// What carries a connection.
 enum Carrier {
-    Plain(Socket),
+    Plain(Socket, Share<PodUid>),
     Local(Box<Joined>),
     Stream(Stream),
 }
@@ -129,11 +135,13 @@ impl Outbound {
         let shared = &self.worker.shared;
         let settings = decision::Settings { node_local: shared.settings.node_local };
         let recall = |service: &ServiceKey, port: u16| self.recall(service, port);
+        let names = |ip: IpAddr| self.pod.names.of(ip, Instant::now());
         let call = Call {
             source: &source.workload,
             destination: self.destination,
             random: self.worker.random(),
             recall: &recall,
+            names: &names,
             exclude,
         };
         decision::outbound(&shared.snapshots.load(), settings, &call)
@@ -149,15 +157,26 @@ impl Outbound {
             },
             Plan::Hbone(tunnel) | Plan::Waypoint(tunnel) => self.tunnelled(source, tunnel).await,
             Plan::Direct { upstream, .. } => match self.place(upstream).await {
-                Ok(address) => worker.dial(&self.pod.captured.sockets, address).await.map(Carrier::Plain),
+                Ok(address) => self.dial(address).await,
                 Err(failure) => Err(failure),
             },
-            Plan::Passthrough { destination, .. } => {
-                worker.dial(&self.pod.captured.sockets, *destination).await.map(Carrier::Plain)
-            }
+            Plan::Passthrough { destination, .. } => self.dial(*destination).await,
         };
         worker.count_dial(path(plan).as_str(), began, &carried);
         carried
+    }
+
+    async fn dial(&self, address: SocketAddr) -> Result<Carrier, Failure> {
+        let file = self.worker.shared.bounds.file(&self.pod.uid);
+        let file = file.map_err(|limit| self.no_file(limit))?;
+        let socket = self.worker.dial(&self.pod.captured.sockets, address).await?;
+        Ok(Carrier::Plain(socket, file))
+    }
+
+    /// The connection would need one descriptor more than its pod may have.
+    pub(super) fn no_file(&self, limit: Limit) -> Failure {
+        self.worker.turn_away(limit, &self.pod, None);
+        Failure::NoOpenFiles
     }
 
     async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
@@ -182,9 +201,11 @@ impl Outbound {
     }
 
     async fn relay(&self, socket: Socket, source: &Source, plan: &Plan, carrier: Carrier) {
-        if matches!(plan, Plan::Direct { unprotected: true, .. }) {
-            self.worker.shared.counts.unprotected.inc();
+        if self.worker.pod(&self.pod.uid).is_none() {
+            // It went while somebody was dialled: nobody would cut what was listed from here on.
+            return self.refuse(&socket, Some(source), Some(plan), Failure::Released);
         }
+        self.count(source, plan);
         let mut opening = self.opening(Some(source), Some(plan));
         if let Carrier::Local(joined) = carrier {
             return self.relay_local(socket, opening, *joined).await;
@@ -193,19 +214,53 @@ impl Outbound {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = self.worker.live.connection(&self.pod.uid, &metered, None);
+        let live = self.worker.live.connection(&self.pod.uid, &metered, self.grounds(plan));
         match carrier {
             Carrier::Stream(stream) => {
                 let _open = self.worker.shared.counts.stream(TunnelEnd::Outbound);
                 let relayed = live.run(stream.relay(socket, metered.clone())).await;
                 self.worker.conclude(&metered, relayed);
             }
-            Carrier::Plain(upstream) => {
+            Carrier::Plain(upstream, _file) => {
                 let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
                 self.worker.conclude(&metered, live.run(joined).await);
             }
             Carrier::Local(_) => {}
         }
+    }
+
+    /// Counts what is worth knowing of connections that leave the mesh's protection.
+    fn count(&self, source: &Source, plan: &Plan) {
+        let counts = &self.worker.shared.counts;
+        match plan {
+            Plan::Direct { unprotected: true, .. } => counts.unprotected.inc(),
+            Plan::Passthrough { destination, passed: Passed::UnknownReported, .. } => {
+                let Workload { name, profile, .. } = &*source.workload;
+                let namespace = &*profile.namespace;
+                tracing::info!(target: "egress", namespace, pod = &**name, %destination, "connection leaves the mesh");
+            }
+            _ => {}
+        }
+    }
+
+    /// What may change so that the connection must end, if anything may. Counts what leaves the mesh by leave.
+    fn grounds(&self, plan: &Plan) -> Grounds {
+        let Plan::Passthrough { destination, passed, .. } = plan else { return Grounds::Settled };
+        if let Some(outcome) = passed.egress_outcome() {
+            self.count_egress(outcome);
+        }
+        match passed {
+            Passed::Node | Passed::Service => Grounds::Settled,
+            _ => Grounds::Outside(Box::new(Outside {
+                destination: *destination,
+                name: passed.name().cloned(),
+            })),
+        }
+    }
+
+    fn count_egress(&self, outcome: &str) {
+        let namespace = &*self.pod.captured.pod.namespace;
+        self.worker.shared.counts.egress.inc(&[namespace, outcome]);
     }
 
     /// What is told of the connection.
@@ -233,7 +288,10 @@ impl Outbound {
             destination: End { addr, workload, identity: None },
             hbone_addr: tunnel,
             service: plan.and_then(Plan::service).cloned(),
-            hostname: None,
+            hostname: match plan {
+                Some(Plan::Passthrough { passed, .. }) => passed.name().cloned(),
+                _ => None,
+            },
             policy: None,
         }
     }
@@ -244,6 +302,9 @@ impl Outbound {
         if let Failure::Refused(refused) = &failure {
             opening.service = refused.service.clone();
             opening.destination.workload = refused.workload.clone();
+            if let Refusal::UnknownDestination { .. } = &*refused.refusal {
+                self.count_egress("denied");
+            }
         }
         self.worker.telemetry.open(opening).failed(failure.flag(), failure);
     }

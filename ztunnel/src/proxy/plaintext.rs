@@ -5,19 +5,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use authz::{Attributes, Denied, Permit, PolicySet};
+use authz::SourceClass;
 use daemon::logs::{Direction, Path};
 use daemon::metrics::ResponseFlag;
 use hbone::relay;
 use hbone::socket::Socket;
 use mesh::{NetworkAddress, Workload};
 
-use super::live::Admission;
 use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, InboundError};
+use crate::decision::{self, InboundTarget};
 use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening, policy_ref};
 
@@ -28,11 +27,15 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Ok(destination), Ok(client)) = ends else { return };
     let Some(client) = client.as_socket().map(canonical) else { return };
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let limit = worker.shared.settings.limits.connections_per_pod;
-    let (Some(_slot), Some(_lease)) = (pod.connection(limit), pod.captured.leases.take()) else {
-        worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        return socket.reset_on_close();
+    let bounds = &worker.shared.bounds;
+    let _places = match (pod.connection(&client.ip()), bounds.file(&pod.uid), bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(near), Ok(far)) => (connection, near, far),
+        (Err(limit), ..) | (_, Err(limit), _) | (.., Err(limit)) => {
+            worker.turn_away(limit, &pod, Some(client.ip()));
+            return socket.reset_on_close();
+        }
     };
+    let Some(_lease) = pod.captured.leases.take() else { return socket.reset_on_close() };
     Plaintext { worker, pod, client, destination }.run(socket).await;
 }
 
@@ -41,13 +44,6 @@ struct Plaintext {
     pod: Arc<ServedPod>,
     client: SocketAddr,
     destination: SocketAddr,
-}
-
-/// What lets a connection in.
-struct Admitted {
-    permit: Permit,
-    /// None for a probe: policy has no say in it.
-    admission: Option<Admission>,
 }
 
 impl Plaintext {
@@ -60,60 +56,38 @@ impl Plaintext {
         let address = NetworkAddress::new(local.profile.network.clone(), self.client.ip());
         let source = snapshot.workload_by_address(&address).cloned();
         let mut opening = self.opening(local.clone(), source);
-        let admitted = match self.admit(&snapshot, &local) {
-            Ok(admitted) => admitted,
+        let (ip, is_probe) = (self.client.ip(), || self.is_probe());
+        let decided = decision::inbound_plaintext(&snapshot, &local, ip, self.destination, is_probe);
+        let target = match decided {
+            Ok(target) => target,
             Err(error) => {
                 socket.reset_on_close();
                 return self.worker.not_let_in(opening, &error);
             }
         };
         drop(snapshot);
-        opening.policy = admitted.permit.by().map(|name| policy_ref(name, None));
-        self.relay(socket, opening, admitted).await;
-    }
-
-    fn admit(&self, snapshot: &mesh::Snapshot, local: &Workload) -> Result<Admitted, InboundError> {
-        match decision::inbound_plaintext(snapshot, local, self.client.ip(), self.destination) {
-            Ok(target) => {
-                self.worker.shared.counts.permitted(&target.permit);
-                let admission = Admission {
-                    source: None,
-                    peer: None,
-                    source_ip: self.client.ip(),
-                    destination: target.upstream,
-                    policies: target.policies,
-                };
-                self.worker.observe(&admission);
-                Ok(Admitted { permit: target.permit, admission: Some(admission) })
-            }
-            Err(InboundError::Denied(denied)) => match self.probe() {
-                Some(permit) => Ok(Admitted { permit, admission: None }),
-                None => Err(InboundError::Denied(denied)),
-            },
-            Err(error) => Err(error),
+        opening.policy = target.permit.by().map(|name| policy_ref(name, None));
+        if target.admission.class == Some(SourceClass::Probe) {
+            self.worker.shared.counts.probes.inc();
+        } else {
+            self.worker.shared.counts.permitted(&target.permit);
         }
+        self.worker.observe(&target.admission);
+        self.relay(socket, opening, target).await;
     }
 
-    /// What permits a probe of the node's own. Only asked where policy refuses.
-    fn probe(&self) -> Option<Permit> {
-        let sockets = self.worker.host_sockets.as_ref()?;
+    /// Whether it is a probe of the node's own. Not to be known means no.
+    fn is_probe(&self) -> bool {
+        let Some(sockets) = self.worker.host_sockets.as_ref() else { return false };
         let ports = self.pod.probe_ports.load();
         let is_probe = sockets.is_probe(&ports, self.client, self.destination);
-        if !is_probe
-            .inspect_err(|error| tracing::warn!(%error, "the node's sockets cannot be looked at"))
-            .ok()?
-        {
-            return None;
-        }
-        self.worker.shared.counts.probes.inc();
-        let attributes =
-            Attributes { source: None, source_ip: self.client.ip(), destination: self.destination };
-        let permit: Result<Permit, Denied> = PolicySet::allow_all().evaluate(&attributes);
-        permit.ok()
+        let failed =
+            |error: &std::io::Error| tracing::warn!(%error, "the node's sockets cannot be looked at");
+        is_probe.inspect_err(failed).unwrap_or(false)
     }
 
-    async fn relay(&self, socket: Socket, opening: Opening, admitted: Admitted) {
-        let Admitted { permit, admission } = admitted;
+    async fn relay(&self, socket: Socket, opening: Opening, target: InboundTarget) {
+        let InboundTarget { permit, admission, .. } = target;
         let sockets = &self.pod.captured.sockets;
         let began = Instant::now();
         let dialled = self.worker.dial_app(sockets, self.destination, self.client, permit).await;
@@ -126,11 +100,7 @@ impl Plaintext {
             }
         };
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let listed = match admission {
-            Some(admission) => self.worker.list(&self.pod.uid, &metered, admission),
-            None => Ok(self.worker.live.connection(&self.pod.uid, &metered, None)),
-        };
-        let live = match listed {
+        let live = match self.worker.list(&self.pod.uid, &metered, admission) {
             Ok(live) => live,
             Err(cut) => {
                 socket.reset_on_close();

@@ -1,12 +1,14 @@
 //! A captured pod, as workers serve it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use mesh::{Snapshot, Workload};
 
-use super::shared::Slot;
+use super::limits::Limit;
+use super::shares::{Share, Shares};
+use crate::dns::ResolvedNames;
 use crate::enrol::CapturedPod;
 
 /// A captured pod of this node; all workers serve it.
@@ -16,22 +18,21 @@ pub struct ServedPod {
     pub captured: CapturedPod,
     /// Names it in the mesh.
     pub uid: mesh::PodUid,
-    /// Connections that it has through the daemon.
-    pub(super) connections: AtomicUsize,
+    /// The names that it has resolved of late.
+    pub names: Arc<ResolvedNames>,
+    /// Connections that it has through the daemon, by who opened them.
+    connections: Arc<Shares<IpAddr>>,
     /// Ports of its spec that the kubelet probes.
     pub(super) probe_ports: ArcSwap<Vec<u16>>,
 }
 
-/// The count of a pod's connections, as a [`Slot`] wants it.
-#[derive(Clone, Debug)]
-pub(super) struct Connections(Arc<ServedPod>);
-
 impl ServedPod {
-    pub(super) fn new(captured: CapturedPod, probe_ports: Vec<u16>) -> Self {
+    pub(super) fn new(captured: CapturedPod, probe_ports: Vec<u16>, connections: usize) -> Self {
         Self {
             uid: (&captured.pod.uid).into(),
             captured,
-            connections: AtomicUsize::new(0),
+            names: Arc::default(),
+            connections: Shares::new(connections, usize::MAX),
             probe_ports: ArcSwap::from_pointee(probe_ports),
         }
     }
@@ -41,14 +42,8 @@ impl ServedPod {
         snapshot.workload_by_pod_uid(&self.uid)
     }
 
-    /// A place among its connections, unless all are taken.
-    pub(super) fn connection(self: &Arc<Self>, limit: usize) -> Option<Slot<Connections>> {
-        Slot::take(Connections(self.clone()), limit)
-    }
-}
-
-impl AsRef<AtomicUsize> for Connections {
-    fn as_ref(&self) -> &AtomicUsize {
-        &self.0.connections
+    /// A place among its connections for one that `source` opens.
+    pub(super) fn connection(&self, source: &IpAddr) -> Result<Share<IpAddr>, Limit> {
+        Ok(self.connections.take(source)?)
     }
 }

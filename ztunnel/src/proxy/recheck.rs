@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use authz::{Attributes, Denied, PolicySet, Touched};
+use authz::Touched;
 use identity::SpiffeId;
-use mesh::{ChangeSet, PodUid, Snapshot, Workload, WorkloadUid};
+use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 
-use super::live::{Admission, Cut, LiveGuard};
+use super::live::{Cut, Grounds, Live, LiveGuard, Peers};
 use super::meter::Metered;
 use super::worker::Worker;
-use crate::decision::verify_peer;
+use crate::decision::{Admission, Strangers, verify_peer};
 
 impl Worker {
     /// Lists a connection that was let in, and asks once more whether it may be: policy may have changed while its
@@ -24,56 +24,54 @@ impl Worker {
     ) -> Result<LiveGuard, Cut> {
         let snapshot = self.shared.snapshots.load();
         let workload = snapshot.workload_by_pod_uid(pod).ok_or(Cut::PodGone)?;
-        if let Err(denied) = admission.ask_again(&snapshot.policies_for(workload)) {
-            self.count_denial(&denied);
-            return Err(Cut::Denied(denied));
+        if let Err(error) = admission.ask_again(&snapshot, workload) {
+            self.count_refusal(&error);
+            return Err(Cut::Refused(error));
         }
-        if let (Some(peer), Some(identity)) = (&admission.peer, &admission.source)
-            && !self.is_still(&snapshot, peer, admission.source_ip, identity)
-        {
+        if admission.is_of_another(&snapshot) {
             self.count_cuts(&Cut::PeerChanged, 1);
             return Err(Cut::PeerChanged);
         }
-        Ok(self.live.connection(pod, metered, Some(admission)))
+        Ok(self.live.connection(pod, metered, Grounds::Inbound(Box::new(admission))))
     }
 
-    /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels or
-    /// identities changed, and those of peers that changed.
+    /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels,
+    /// identities or namespaces changed, and those of peers that changed.
     pub(super) fn recheck(&self, changes: &ChangeSet) {
         let snapshot = self.shared.snapshots.load_full();
         for uid in self.pod_uids() {
             if let Some(workload) = snapshot.workload_by_pod_uid(&uid)
                 && concerns(changes, workload)
             {
-                self.recheck_pod(&snapshot, &uid, workload);
+                self.live.recheck_pod(&uid, |grounds| self.ask_again(&snapshot, workload, grounds));
             }
         }
+        let cut = self.live.recheck_peers(changes, &snapshot, self.shared.settings.strangers);
+        self.count_cuts(&Cut::PeerChanged, cut);
         for peer in &changes.workloads {
-            let cut =
-                self.live.recheck_peer(peer, |from, identity| self.is_still(&snapshot, peer, from, identity));
-            self.count_cuts(&Cut::PeerChanged, cut);
+            self.live.recheck_connections(peer, |pod, grounds| {
+                self.ask_again(&snapshot, snapshot.workload_by_pod_uid(pod)?, grounds)
+            });
         }
     }
 
-    /// Whether a workload's identity may still be at an address.
-    fn is_still(&self, snapshot: &Snapshot, peer: &WorkloadUid, from: IpAddr, identity: &SpiffeId) -> bool {
-        let network = |workload: &Workload| workload.profile.network.clone();
-        let network = snapshot.workload(peer).map(|workload| network(workload)).unwrap_or_default();
-        verify_peer(snapshot, &network, from, identity, self.shared.settings.strangers).is_ok()
-    }
-
-    fn recheck_pod(&self, snapshot: &Snapshot, uid: &PodUid, workload: &Workload) {
-        let policies = snapshot.policies_for(workload);
-        let mut refusals = Vec::new();
-        self.live.recheck_pod(uid, |admission| {
-            let denied = admission.ask_again(&policies).err()?;
-            refusals.push(denied.clone());
-            Some(Cut::Denied(denied))
-        });
-        for denied in refusals {
-            self.count_denial(&denied);
-            self.count_cuts(&Cut::Denied(denied), 1);
-        }
+    /// Why a connection of a pod is to be cut, if it is; counted.
+    fn ask_again(&self, snapshot: &Snapshot, pod: &Workload, grounds: &mut Grounds) -> Option<Cut> {
+        let cut = match grounds {
+            // A tunnel is cut with all that is in it; a connection of the same node has none.
+            Grounds::Inbound(admission) if admission.is_of_another(snapshot) => Cut::PeerChanged,
+            Grounds::Inbound(admission) => {
+                let error = admission.ask_again(snapshot, pod).err()?;
+                self.count_refusal(&error);
+                Cut::Refused(error)
+            }
+            Grounds::Outside(outside) => {
+                Cut::EgressRefused(outside.ask_again(snapshot, &pod.profile.namespace).err()?)
+            }
+            Grounds::Settled => return None,
+        };
+        self.count_cuts(&cut, 1);
+        Some(cut)
     }
 
     fn count_cuts(&self, why: &Cut, count: usize) {
@@ -84,21 +82,26 @@ impl Worker {
     }
 }
 
-impl Admission {
-    /// Decides anew if other policies apply than those that decided.
-    fn ask_again(&mut self, policies: &Arc<PolicySet>) -> Result<(), Denied> {
-        if Arc::ptr_eq(&self.policies, policies) {
-            return Ok(());
+impl Live {
+    /// Cuts tunnels of peers that may no longer be who they were, as far as a change can have made that so.
+    fn recheck_peers(&self, changes: &ChangeSet, snapshot: &Snapshot, strangers: Strangers) -> usize {
+        let may_be = |pod: &PodUid, from: IpAddr, identity: &SpiffeId| {
+            let local = snapshot.workload_by_pod_uid(pod);
+            let network = local.map(|local| local.profile.network.clone()).unwrap_or_default();
+            verify_peer(snapshot, &network, from, identity, strangers).is_ok()
+        };
+        if changes.resync {
+            return self.recheck_tunnels(Peers::All, may_be);
         }
-        self.policies = policies.clone();
-        let Self { source, source_ip, destination, .. } = self;
-        let attributes =
-            Attributes { source: source.as_ref(), source_ip: *source_ip, destination: *destination };
-        policies.evaluate(&attributes).map(|_permit| ())
+        let cut = changes.workloads.iter().map(|workload| {
+            let addresses = snapshot.workload(workload).map_or(&[][..], |known| &known.addresses);
+            self.recheck_tunnels(Peers::Of { workload, addresses }, may_be)
+        });
+        cut.sum()
     }
 }
 
-/// Whether a change may concern the policies that apply to a workload.
+/// Whether a change may concern what decides about the connections of a workload.
 fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
     let selected = |policy: &authz::PolicyName| {
         workload
@@ -107,11 +110,19 @@ fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
             .iter()
             .any(|named| named.split_once('/') == Some((&*policy.namespace, &*policy.name)))
     };
+    let isolates = |key: &Arc<str>| workload.profile.network_membership.isolated_by.contains(key);
     changes.resync
         || changes.workloads.contains(&workload.uid)
+        || changes.namespaces.contains(&workload.profile.namespace)
+        || changes.network_policies.iter().any(isolates)
+        // Whoever comes from a node's address is known as such.
+        || !changes.nodes.is_empty()
         || changes.policies.iter().any(|touched| match touched {
             Touched::Everything => true,
             Touched::Namespace(namespace) => *namespace == workload.profile.namespace,
             Touched::Selected(policy) => selected(policy),
         })
 }
+
+#[cfg(test)]
+mod tests;

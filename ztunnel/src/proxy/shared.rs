@@ -1,7 +1,6 @@
 //! What all workers share.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use certs::Identities;
 use daemon::drain::Drain;
@@ -10,6 +9,7 @@ use daemon::metrics::Metrics;
 use mesh::{Affinities, Snapshots};
 
 use super::counts::ProxyMetrics;
+use super::limits::Bounds;
 use crate::decision::Strangers;
 use crate::dns::Resolver;
 
@@ -34,8 +34,8 @@ pub struct Shared {
     pub counts: ProxyMetrics,
     /// Where connections' records go.
     pub access: AccessLog,
-    /// TLS handshakes in progress.
-    pub handshakes: AtomicUsize,
+    /// How much there may be of what is bounded for the daemon as a whole.
+    pub bounds: Bounds,
 }
 
 /// What holds for every connection.
@@ -51,34 +51,4 @@ pub struct Settings {
     pub timeouts: crate::config::Timeouts,
     /// How much there may be.
     pub limits: crate::config::Limits,
-}
-
-/// A place among a bounded number of things. Given back when dropped.
-#[derive(Debug)]
-pub(super) struct Slot<C: AsRef<AtomicUsize>>(C);
-
-impl<C: AsRef<AtomicUsize>> Slot<C> {
-    /// A place, unless `limit` are taken.
-    pub(super) fn take(count: C, limit: usize) -> Option<Self> {
-        let taken = count.as_ref().fetch_add(1, Ordering::Relaxed);
-        // Dropped at once where it is one too many.
-        let slot = Self(count);
-        (taken < limit).then_some(slot)
-    }
-}
-
-impl<C: AsRef<AtomicUsize>> Drop for Slot<C> {
-    fn drop(&mut self) {
-        self.0.as_ref().fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// The count of handshakes in progress, as a [`Slot`] wants it.
-#[derive(Clone, Debug)]
-pub(super) struct Handshakes(pub(super) Arc<Shared>);
-
-impl AsRef<AtomicUsize> for Handshakes {
-    fn as_ref(&self) -> &AtomicUsize {
-        &self.0.handshakes
-    }
 }

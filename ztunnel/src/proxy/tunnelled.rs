@@ -16,7 +16,6 @@ use mesh::Workload;
 use super::baggage;
 use super::counts::TunnelEnd;
 use super::failure::Failure;
-use super::live::{Admission, Cut};
 use super::meter::{Metered, Reversed};
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -40,10 +39,13 @@ pub(super) struct Inbound {
 /// Serves one request of a tunnel.
 pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
     let Request { stream, request } = request;
-    let limit = inbound.worker.shared.settings.limits.connections_per_pod;
-    let Some(_slot) = inbound.pod.connection(limit) else {
-        inbound.worker.shared.counts.turned_away.with_label_values(&["connections_per_pod"]).inc();
-        return stream.refuse(&ConnectResponse::new(503));
+    let Inbound { worker, pod, from, .. } = &*inbound;
+    let _places = match (pod.connection(from), worker.shared.bounds.file(&pod.uid)) {
+        (Ok(connection), Ok(file)) => (connection, file),
+        (Err(limit), _) | (_, Err(limit)) => {
+            worker.turn_away(limit, pod, Some(*from));
+            return stream.refuse(&ConnectResponse::new(503));
+        }
     };
     let _load = inbound.load.another();
     let Some(_lease) = inbound.pod.captured.leases.take() else {
@@ -82,13 +84,7 @@ impl Inbound {
         opening.service = target.service;
         self.worker.shared.counts.permitted(&target.permit);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
-        let admission = Admission {
-            source: Some(self.identity.clone()),
-            peer: None,
-            source_ip: self.from,
-            destination: target.upstream,
-            policies: target.policies,
-        };
+        let admission = target.admission;
         self.worker.observe(&admission);
         let began = Instant::now();
         let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
@@ -109,7 +105,7 @@ impl Inbound {
         let live = match self.worker.list(&self.pod.uid, &metered, admission) {
             Ok(live) => live,
             Err(cut) => {
-                stream.refuse(&ConnectResponse::new(if let Cut::Denied(_) = cut { 401 } else { 503 }));
+                stream.refuse(&ConnectResponse::new(if cut.is_refusal() { 401 } else { 503 }));
                 return self.worker.cut_off(&metered, &cut);
             }
         };

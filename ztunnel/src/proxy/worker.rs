@@ -1,6 +1,6 @@
 //! One worker: a thread with its own reactor, connections, tunnels and pool.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
 
-use super::inbound::HandshakesBySource;
+use super::failure::Failure;
 use super::live::{Cut, Live};
 use super::pod::ServedPod;
 use super::shared::Shared;
@@ -34,13 +34,14 @@ pub(super) struct Worker {
     pub(super) peers: Peers,
     pub(super) telemetry: Telemetry,
     pub(super) buffers: Buffers,
-    pub(super) pool: Pool<TunnelKey>,
+    pub(super) pool: Pool<TunnelKey, Failure>,
     pub(super) live: Live,
     pub(super) tasks: Tasks,
-    pub(super) handshakes: HandshakesBySource,
     /// The node's own sockets; none where they cannot be asked for, and no connection is a probe then.
     pub(super) host_sockets: Option<HostSockets>,
     pods: RefCell<HashMap<mesh::PodUid, Served, RandomState>>,
+    /// Listeners' queues that are not emptied for good.
+    queues: Rc<Cell<usize>>,
     random: RefCell<Draws>,
 }
 
@@ -51,6 +52,10 @@ struct Served {
     accepting: Vec<AbortHandle>,
 }
 
+/// A listener's queue, from which connections are accepted until this is dropped.
+#[derive(Debug)]
+pub(super) struct Queue(Rc<Cell<usize>>);
+
 /// Runs a worker until the daemon's end.
 pub(super) fn run(
     runtime: &Runtime,
@@ -59,11 +64,13 @@ pub(super) fn run(
     peers: Peers,
     commands: mpsc::UnboundedReceiver<Command>,
 ) {
+    // Let go of behind everything else: once no worker holds one the process ends, and what is still open then is closed
+    // by the kernel, which tells peers that all is well.
+    let guard = shared.drain.guard();
     let local = LocalSet::new();
     local.block_on(runtime, async move {
         let worker = Rc::new(Worker::new(index, shared, peers));
         let drain = worker.shared.drain.clone();
-        let guard = drain.guard();
         let ending = async {
             drain.draining().await;
             worker.drain().await;
@@ -71,11 +78,12 @@ pub(super) fn run(
         tokio::select! {
             () = worker.obey(commands) => {}
             () = ending => {}
-            () = drain.cut() => worker.live.cut_all(&Cut::Shutdown),
+            () = drain.cut() => worker.cut().await,
         }
         worker.telemetry.flush();
-        drop(guard);
     });
+    drop(local);
+    drop(guard);
 }
 
 impl Worker {
@@ -93,9 +101,9 @@ impl Worker {
             pool: Pool::new(STREAMS_PER_TUNNEL),
             live: Live::default(),
             tasks: Tasks::new(OnPanic::Abort, panics),
-            handshakes: HandshakesBySource::default(),
             host_sockets: host_sockets.ok(),
             pods: RefCell::default(),
+            queues: Rc::default(),
             random: RefCell::new(Draws::new(seed())),
             shared,
         }
@@ -109,6 +117,12 @@ impl Worker {
     /// The pods that are served.
     pub(super) fn pod_uids(&self) -> Vec<mesh::PodUid> {
         self.pods.borrow().keys().cloned().collect()
+    }
+
+    /// Notes a listener whose connections are accepted.
+    pub(super) fn queue(&self) -> Queue {
+        self.queues.update(|count| count + 1);
+        Queue(self.queues.clone())
     }
 
     /// Random bits: for choices, never for secrets.
@@ -181,16 +195,37 @@ impl Worker {
 
     /// Takes nothing new, and waits until what is there has ended.
     async fn drain(&self) {
-        for served in self.pods.borrow().values() {
-            served.accepting.iter().for_each(AbortHandle::abort);
-        }
         self.pool.evict(|_| true);
         self.live.leave_all();
         let mut tick = tokio::time::interval(TICK / 10);
-        // Those that are still on their way to somewhere count too.
-        while self.peers.load(self.index) > 0 {
+        // The first is at once, and another worker may have accepted a connection for us that moment.
+        tick.tick().await;
+        loop {
             tick.tick().await;
+            // Those that are still on their way to somewhere count too.
+            if self.queues.get() == 0 && self.peers.load(self.index) == 0 {
+                return;
+            }
         }
+    }
+
+    /// Ends what there is. Each connection has the time to say in its record why it ended.
+    async fn cut(&self) {
+        self.live.cut_all(&Cut::Shutdown);
+        let all_gone = async {
+            let mut tick = tokio::time::interval(TICK / 100);
+            while self.peers.load(self.index) > 0 {
+                tick.tick().await;
+            }
+        };
+        // Those that are still on their way to somewhere are not listed: they end with their tasks.
+        let _some_are_left = tokio::time::timeout(CUT_TIME, all_gone).await;
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.0.update(|count| count - 1);
     }
 }
 
@@ -201,6 +236,9 @@ fn seed() -> u64 {
 
 /// Between two looks at counters and tunnels.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How long what is cut may take to say so. Less than the daemon gives workers for it.
+const CUT_TIME: Duration = Duration::from_secs(1);
 
 /// Streams of one tunnel before another is opened beside it. Few tunnels mean few writes; too many streams in one make
 /// one lost packet hold up all of them.

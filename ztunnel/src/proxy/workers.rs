@@ -161,6 +161,11 @@ impl Peers {
         (place, Load::new(&self.0[place].load))
     }
 
+    /// One more for that worker.
+    pub(super) fn own(&self, worker: usize) -> Load {
+        Load::new(&self.0[worker].load)
+    }
+
     /// How many connections a worker has.
     pub(super) fn load(&self, worker: usize) -> usize {
         self.0[worker].load.load(Ordering::Relaxed)

@@ -58,8 +58,9 @@ impl Served {
         self.stop(&pod.uid);
         let (resolver, of_pod) = watch::channel(self.resolver(&pod.uid));
         let (proxy, captured, uid) = (self.proxy.clone(), pod.captured.clone(), pod.uid.clone());
+        let names = pod.names.clone();
         let serving = self.tasks.spawn("dns", async move {
-            if let Err(error) = proxy.serve(captured, of_pod).await {
+            if let Err(error) = proxy.serve(captured, of_pod, names).await {
                 tracing::error!(pod = %uid.0, %error, "the pod's DNS cannot be served");
             }
         });

@@ -26,6 +26,9 @@ pub enum RunError {
         /// The name.
         name: String,
     },
+    /// The folder of keys.
+    #[error("ca.cache cannot be used")]
+    Cache(#[from] certs::CacheError),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] daemon::config::ConfigErrors),

@@ -133,6 +133,7 @@ impl Notes {
 fn settings(config: &Config) -> cluster::Settings {
     let mesh = &config.mesh;
     cluster::Settings {
+        network_policies: config.path.network_policies,
         node: config.node.as_str().into(),
         trust_domain: mesh.trust_domain.clone(),
         cluster_domain: mesh.cluster_domain.as_str().into(),

@@ -4,6 +4,7 @@
 //! thread: [`follow`] the mesh, certificates, [`admin`], DNS.
 
 mod admin;
+mod certificates;
 mod desired;
 mod dns;
 mod error;
@@ -12,11 +13,9 @@ mod metrics;
 mod rotate;
 mod status;
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use certs::{CaClient, CaClientConfig, Identities, NodeKey, SystemClock, TrustFiles, Upkeep};
 use daemon::drain::{self, DrainEnd, Drainer};
 use daemon::logs::{self, AccessLog, Output};
 use daemon::metrics::Metrics;
@@ -29,7 +28,7 @@ use crate::config::{Config, ProxyArgs};
 use crate::decision::Strangers;
 use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
 use crate::enrol::{self, EnrolConfig};
-use crate::proxy::{Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
+use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
 use crate::redirect::SocketTuning;
 pub use error::RunError;
 use follow::Follow;
@@ -45,17 +44,23 @@ pub fn proxy(args: &ProxyArgs) -> Result<(), RunError> {
     }
     let output = Output::stdout(config.log.format).map_err(RunError::Log)?;
     let level = logs::install(output.clone(), config.log.format, &config.log.level)?;
-    if let Err(error) = daemon::limits::raise_open_files() {
+    let open_files = daemon::limits::raise_open_files().unwrap_or_else(|error| {
         tracing::warn!(%error, "the number of open files cannot be raised");
-    }
+        USUAL_OPEN_FILES
+    });
     let runtime = daemon::runtime::control().map_err(RunError::Runtime)?;
-    let end = runtime.block_on(run(config, &output, level))?;
+    let end = runtime.block_on(run(config, open_files, &output, level))?;
     tracing::info!(?end, "ended");
     output.flush(LAST_LINES);
     Ok(())
 }
 
-async fn run(config: Config, output: &Output, level: logs::Level) -> Result<DrainEnd, RunError> {
+async fn run(
+    config: Config,
+    open_files: u64,
+    output: &Output,
+    level: logs::Level,
+) -> Result<DrainEnd, RunError> {
     let metrics = Metrics::new("ztunnel", env!("CARGO_PKG_VERSION"), config.limits.metric_series)?;
     metrics.register(output.lost())?;
     let counts = ProxyMetrics::new(&metrics)?;
@@ -64,7 +69,7 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let readiness = Readiness::default();
     let shutdown = daemon::signals::Shutdown::listen().map_err(RunError::Signals)?;
 
-    let (identities, upkeep) = identities(&config)?;
+    let (identities, upkeep) = certificates::identities(&config)?;
     tasks.spawn("certificates", upkeep.run());
     let store = Store::new();
     let resolv_conf = Arc::new(NodeResolver::new(config.dns.resolv_conf.clone()));
@@ -83,7 +88,7 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
         drain: drain.clone(),
         metrics: metrics.clone(),
         access: if config.log.access { AccessLog::new(output.clone()) } else { AccessLog::off() },
-        handshakes: AtomicUsize::new(0),
+        bounds: Bounds::new(&config.limits, open_files),
         counts,
     });
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -97,7 +102,8 @@ async fn run(config: Config, output: &Output, level: logs::Level) -> Result<Drai
     let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
     let captured = Captured::default();
     let (others, pod_events) = mpsc::unbounded_channel();
-    let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), others);
+    let (events, told) =
+        ProxyEvents::new(captured.clone(), workers.clone(), config.limits.connections_per_pod, others);
     let enrolment = enrol::start(enrolment(&config), events)?;
     tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
     tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));
@@ -139,34 +145,6 @@ async fn end(
     }
 }
 
-/// The certificates of this node's workloads, from the CA of the configuration.
-fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
-    let clock = Arc::new(SystemClock);
-    let ca = &config.ca;
-    let read = std::fs::read_to_string(&ca.node_key);
-    let text = read.map_err(|source| RunError::NodeKeyFile { path: ca.node_key.clone(), source })?;
-    let key = NodeKey::from_pem(&config.node, &text)
-        .map_err(|source| RunError::NodeKey { path: ca.node_key.clone(), source })?;
-    let address = ca.address.parse().map_err(RunError::CaAddress)?;
-    let name = ca.server_name.clone();
-    let server_name = name.try_into().map_err(|_| RunError::CaName { name: ca.server_name.clone() })?;
-    let client = CaClientConfig {
-        address,
-        server_name,
-        roots: ca.roots.clone(),
-        cluster_id: config.mesh.cluster_id.clone(),
-        lifetime: ca.certificate_ttl,
-        timeout: CA_TIMEOUT,
-    };
-    let client = CaClient::new(client, Arc::new(key), clock.clone());
-    let trust = TrustFiles {
-        domain: config.mesh.trust_domain.clone(),
-        roots: ca.roots.clone(),
-        federated: std::collections::BTreeMap::new(),
-    };
-    Ok(Identities::start(Arc::new(client), trust, clock)?)
-}
-
 fn dns_settings(config: &Config) -> DnsSettings {
     DnsSettings {
         cluster: ClusterNames {
@@ -186,14 +164,14 @@ fn enrolment(config: &Config) -> EnrolConfig {
     }
 }
 
+/// What a process may have open where nobody says anything else.
+const USUAL_OPEN_FILES: u64 = 1024;
+
 /// How long the last lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// What is cut has this long to clean up.
 const AFTER_CUT: Duration = Duration::from_secs(2);
-
-/// One call to the CA: it may have to look a fresh pod up first.
-const CA_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Clients of services with session affinity that are remembered: some 200 bytes each.
 const AFFINITIES: usize = 65_536;

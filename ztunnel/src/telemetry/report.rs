@@ -257,6 +257,7 @@ mod tests {
             waypoint: None,
             policies: Arc::default(),
             network_policy_selected: false,
+            network_membership: mesh::NetworkMembership::default(),
         };
         Workload {
             uid: WorkloadUid("Kubernetes//Pod/shop/cart-1".into()),

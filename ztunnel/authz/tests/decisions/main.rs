@@ -1,5 +1,6 @@
 //! What policies decide: tables of single cases, and a comparison with an evaluator too simple to be wrong.
 
 mod differential;
+mod random;
 mod reference;
 mod tables;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::{
-    Action, Attributes, Clause, Denied, DenyReason, Match, Policy, PolicyName, Rule, Scope, ServiceAccount,
+    Action, Attributes, Clause, Denied, DenyReason, Match, Pattern, Policy, PolicyName, Rule, Scope,
+    ServiceAccount, SourceClass,
 };
 use ipnet::IpNet;
 
@@ -15,13 +16,58 @@ pub(crate) fn evaluate(
     selected: &[Arc<str>],
     connection: &Attributes<'_>,
 ) -> Result<Option<PolicyName>, Denied> {
-    let named = |policy: &Policy| selected.iter().any(|key| key.as_ref() == policy.name.to_string());
+    if connection.source.is_none() && connection.class == Some(SourceClass::Probe) {
+        return probe(policies, namespace, selected, connection);
+    }
     for key in selected {
         if !policies.iter().any(|policy| policy.name.to_string() == key.as_ref()) {
             let policy = Some(PolicyName::parse(key));
             return Err(Denied { policy, rule: None, reason: DenyReason::UnknownPolicy });
         }
     }
+    let applying = applying(policies, namespace, selected);
+    let first = |action: Action| {
+        let of_action = applying.iter().filter(|policy| policy.action == action);
+        of_action.into_iter().find_map(|policy| {
+            let place = policy.rules.iter().position(|rule| rule_matches(rule, connection))?;
+            Some((policy.name.clone(), place))
+        })
+    };
+    if let Some((policy, rule)) = first(Action::Deny) {
+        return Err(Denied { policy: Some(policy), rule: Some(rule), reason: DenyReason::DenyMatched });
+    }
+    if !applying.iter().any(|policy| policy.action == Action::Allow) {
+        return Ok(None);
+    }
+    match first(Action::Allow) {
+        Some((policy, _)) => Ok(Some(policy)),
+        None => Err(Denied { policy: None, rule: None, reason: DenyReason::NoAllowMatched }),
+    }
+}
+
+/// Nothing but a DENY rule that would not match without the class refuses a probe.
+fn probe(
+    policies: &[Policy],
+    namespace: &str,
+    selected: &[Arc<str>],
+    probe: &Attributes<'_>,
+) -> Result<Option<PolicyName>, Denied> {
+    let anyone = Attributes { class: None, ..probe.clone() };
+    for policy in applying(policies, namespace, selected) {
+        for (place, rule) in policy.rules.iter().enumerate() {
+            let because = rule_matches(rule, probe) && !rule_matches(rule, &anyone);
+            if policy.action == Action::Deny && because {
+                let policy = Some(policy.name.clone());
+                return Err(Denied { policy, rule: Some(place), reason: DenyReason::DenyMatched });
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The policies that apply, in the order in which the first of several that match is told.
+fn applying<'a>(policies: &'a [Policy], namespace: &str, selected: &[Arc<str>]) -> Vec<&'a Policy> {
+    let named = |policy: &Policy| selected.iter().any(|key| key.as_ref() == policy.name.to_string());
     let mut applying: Vec<(u8, &Policy)> = Vec::new();
     for policy in policies.iter().filter(|policy| !policy.dry_run) {
         match policy.scope {
@@ -34,24 +80,7 @@ pub(crate) fn evaluate(
         }
     }
     applying.sort_by_key(|(layer, policy)| (*layer, policy.name.clone()));
-    let first = |action: Action| {
-        let of_action =
-            applying.iter().map(|(_, policy)| *policy).filter(move |policy| policy.action == action);
-        of_action.into_iter().find_map(|policy| {
-            let place = policy.rules.iter().position(|rule| rule_matches(rule, connection))?;
-            Some((policy.name.clone(), place))
-        })
-    };
-    if let Some((policy, rule)) = first(Action::Deny) {
-        return Err(Denied { policy: Some(policy), rule: Some(rule), reason: DenyReason::DenyMatched });
-    }
-    if !applying.iter().any(|(_, policy)| policy.action == Action::Allow) {
-        return Ok(None);
-    }
-    match first(Action::Allow) {
-        Some((policy, _)) => Ok(Some(policy)),
-        None => Err(Denied { policy: None, rule: None, reason: DenyReason::NoAllowMatched }),
-    }
+    applying.into_iter().map(|(_, policy)| policy).collect()
 }
 
 fn rule_matches(rule: &Rule, connection: &Attributes<'_>) -> bool {
@@ -72,9 +101,13 @@ fn match_matches(one: &Match, connection: &Attributes<'_>) -> bool {
     };
     let within = |ip: IpAddr| move |net: &IpNet| net.contains(&ip);
     let (from, to) = (within(connection.source_ip), within(connection.destination.ip()));
-    field(&one.principals, &one.not_principals, |form| id.is_some_and(|id| form.matches(id.principal())))
+    let principal = |form: &Pattern| match (form, id) {
+        (Pattern::Class(class), None) => connection.class == Some(*class),
+        (form, id) => id.is_some_and(|id| has_form(id.principal(), form)),
+    };
+    field(&one.principals, &one.not_principals, principal)
         && field(&one.namespaces, &one.not_namespaces, |form| {
-            id.is_some_and(|id| form.matches(id.namespace()))
+            id.is_some_and(|id| has_form(id.namespace(), form))
         })
         && field(&one.service_accounts, &one.not_service_accounts, account)
         && field(&one.source_ips, &one.not_source_ips, from)
@@ -86,4 +119,15 @@ fn match_matches(one: &Match, connection: &Attributes<'_>) -> bool {
 
 fn field<T>(any_of: &[T], none_of: &[T], is: impl Fn(&T) -> bool) -> bool {
     (any_of.is_empty() || any_of.iter().any(&is)) && !none_of.iter().any(&is)
+}
+
+/// Letter by letter, from the words of `AuthorizationPolicy`: "exact", "prefix", "suffix" and "presence" match.
+fn has_form(text: &str, form: &Pattern) -> bool {
+    let (text, form) = (text.as_bytes(), form.to_string().into_bytes());
+    match (form.first(), form.last()) {
+        _ if form == b"*" => !text.is_empty(),
+        (Some(b'*'), _) => (0..=text.len()).any(|start| text[start..] == form[1..]),
+        (_, Some(b'*')) => (0..=text.len()).any(|end| text[..end] == form[..form.len() - 1]),
+        _ => text == form,
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use authz::{
     Action, Attributes, Clause, DenyReason, Match, Pattern, Policies, Policy, PolicyName, PolicySet, Rule,
-    Scope, ServiceAccount,
+    Scope, ServiceAccount, SourceClass,
 };
 use identity::SpiffeId;
 
@@ -148,6 +148,55 @@ fn strict_mode_denies_plaintext_and_guards_its_port() {
 }
 
 #[test]
+fn a_class_is_meant_by_its_reserved_name_only() {
+    let node = Attributes { class: Some(SourceClass::Node), ..plaintext() };
+    for (principal, is_meant) in [
+        ("ambient.mesh/node", true),
+        ("ambient.mesh/probe", false),
+        ("*", false),
+        ("ambient.mesh*", false),
+        ("*/node", false),
+    ] {
+        let rule = from(Match { principals: vec![of(principal)], ..Match::default() });
+        let permitted = set([policy("allow", Action::Allow, [rule])]).evaluate(&node).is_ok();
+        assert_eq!(permitted, is_meant, "{principal}");
+    }
+}
+
+#[test]
+fn a_class_is_no_authentication() {
+    let node = Attributes { class: Some(SourceClass::Node), ..plaintext() };
+    let strict = from(Match { not_principals: vec![Pattern::Presence], ..Match::default() });
+    assert!(set([policy("strict", Action::Deny, [strict])]).evaluate(&node).is_err());
+    let but_nodes =
+        Match { not_principals: vec![Pattern::Presence, of("ambient.mesh/node")], ..Match::default() };
+    let but_nodes = set([policy("strict", Action::Deny, [from(but_nodes)])]);
+    assert!(but_nodes.evaluate(&node).is_ok());
+    assert!(but_nodes.evaluate(&plaintext()).is_err());
+}
+
+#[test]
+fn an_identity_is_of_no_class() {
+    let id: SpiffeId = "spiffe://td/ns/shop/sa/cart".parse().unwrap();
+    let rule = from(Match { principals: vec![of("ambient.mesh/node")], ..Match::default() });
+    let set = set([policy("deny", Action::Deny, [rule])]);
+    let attributes = Attributes { class: Some(SourceClass::Node), ..from_peer(&id) };
+    assert!(set.evaluate(&attributes).is_ok());
+}
+
+#[test]
+fn a_probe_is_refused_by_nothing_but_a_rule_that_means_probes() {
+    let probe = Attributes { class: Some(SourceClass::Probe), ..plaintext() };
+    let everyone = [policy("all", Action::Deny, [Rule::default()]), policy("none", Action::Allow, [])];
+    assert!(set(everyone).evaluate(&probe).is_ok());
+    let rule = from(Match { principals: vec![of("ambient.mesh/probe")], ..Match::default() });
+    let set = set([policy("no-probes", Action::Deny, [rule])]);
+    assert!(set.names_probes());
+    assert_eq!(set.evaluate(&probe).unwrap_err().policy, Some(PolicyName::new("shop", "no-probes")));
+    assert!(set.evaluate(&plaintext()).is_ok());
+}
+
+#[test]
 fn an_ipv4_address_written_as_ipv6_is_that_ipv4_address() {
     let from = Match { source_ips: vec!["10.0.0.0/8".parse().unwrap()], ..Match::default() };
     let set = set([policy("p", Action::Deny, [rule([from])])]);
@@ -188,6 +237,14 @@ fn policy(name: &str, action: Action, rules: impl IntoIterator<Item = Rule>) -> 
     Policy { name, scope: Scope::Namespace, action, dry_run: false, rules: rules.into_iter().collect() }
 }
 
+fn from(one: Match) -> Rule {
+    rule([one])
+}
+
+fn of(principal: &str) -> Pattern {
+    Pattern::parse_principal(principal).expect("a principal")
+}
+
 fn rule(matches: impl IntoIterator<Item = Match>) -> Rule {
     Rule::of([Clause::of(matches)])
 }
@@ -198,7 +255,7 @@ fn on_port(port: u16) -> Rule {
 
 fn plaintext() -> Attributes<'static> {
     let source_ip = "10.0.0.1".parse().unwrap();
-    Attributes { source: None, source_ip, destination: "10.0.0.2:80".parse().unwrap() }
+    Attributes { source: None, class: None, source_ip, destination: "10.0.0.2:80".parse().unwrap() }
 }
 
 fn from_peer(id: &SpiffeId) -> Attributes<'_> {

@@ -46,6 +46,15 @@ pub(super) struct Attempt {
     pub(super) number: u64,
 }
 
+/// When a certificate is renewed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Renewal {
+    /// At half of its life.
+    HalfLife,
+    /// Soon, at some time within this: it is a stopgap.
+    Within(Duration),
+}
+
 /// What is in use for an identity.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -121,14 +130,27 @@ impl Ledger {
         self.entries.get(&attempt.identity).is_some_and(|entry| entry.fetching == Some(attempt.number))
     }
 
-    /// An attempt, which the ledger [awaits](Self::awaits), brought a certificate.
-    pub(super) fn fetched(&mut self, attempt: &Attempt, held: Held, now: Now) {
-        let Some(entry) = self.entries.get_mut(&attempt.identity) else { return };
+    /// Whether an identity is wanted or waited for.
+    pub(super) fn knows(&self, identity: &SpiffeId) -> bool {
+        self.entries.contains_key(identity)
+    }
+
+    /// Whether local workloads have an identity.
+    pub(super) fn wants(&self, identity: &SpiffeId) -> bool {
+        self.wanted.contains(identity)
+    }
+
+    /// There is a certificate for an identity that the ledger [knows](Self::knows).
+    pub(super) fn hold(&mut self, identity: &SpiffeId, held: Held, renewal: Renewal, now: Now) {
+        let Some(entry) = self.entries.get_mut(identity) else { return };
         entry.fetching = None;
         entry.failures = 0;
         entry.last_failure = None;
         entry.not_before = now.instant;
-        entry.renew_at = renew_at(now.wall, held.configs.leaf().not_after, (self.roll)());
+        entry.renew_at = match renewal {
+            Renewal::HalfLife => renew_at(now.wall, held.configs.leaf().not_after, (self.roll)()),
+            Renewal::Within(spread) => later(now.wall, spread.mul_f64((self.roll)())),
+        };
         for wait in entry.waits.drain(..) {
             let _ = wait.reply.send(Ok(held.configs.clone()));
         }
@@ -184,6 +206,11 @@ impl Ledger {
     pub(super) fn next_step(&self, now: Now) -> Instant {
         let steps = self.entries.values().filter_map(|entry| entry.next_step(now));
         steps.min().map_or(now.instant + MAX_SLEEP, |next| next.min(now.instant + MAX_SLEEP))
+    }
+
+    /// What is in use for one identity.
+    pub(super) fn held_by(&self, identity: &SpiffeId) -> Option<&Held> {
+        self.entries.get(identity)?.held.as_ref()
     }
 
     /// What is in use.

@@ -1,5 +1,7 @@
 //! The key by which a CA knows a node.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand::{self, SystemRandom};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
@@ -79,20 +81,38 @@ impl NodeKey {
     }
 }
 
-impl TokenSource for NodeKey {
-    /// A fresh token for this very request: worth nothing to whoever might get hold of it.
-    fn token(&self, csr: &str, now: UnixTime) -> Result<Zeroizing<String>, TokenError> {
+impl NodeKey {
+    /// A token for any request, for a daemon that can only present what it is given.
+    ///
+    /// # Errors
+    /// When the cryptographic library is out of order.
+    pub fn bearer(&self, lifetime: Duration, now: UnixTime) -> Result<Zeroizing<String>, NodeKeyError> {
+        self.sign(&self.claims(lifetime, None, now)?)
+    }
+
+    fn claims(
+        &self,
+        lifetime: Duration,
+        request: Option<String>,
+        now: UnixTime,
+    ) -> Result<NodeClaims, NodeKeyError> {
         let mut id = [0; 16];
         rand::fill(&mut id).map_err(|_no_random| NodeKeyError::Sign)?;
-        let claims = NodeClaims {
+        Ok(NodeClaims {
             node: self.node.clone(),
             audience: AUDIENCE.to_owned(),
             issued_at: now.as_secs(),
-            expires_at: now.as_secs().saturating_add(LIFETIME),
+            expires_at: now.as_secs().saturating_add(lifetime.as_secs()),
             id: URL_SAFE_NO_PAD.encode(id),
-            request: node_token::digest_of(csr),
-        };
-        Ok(self.sign(&claims)?)
+            request,
+        })
+    }
+}
+
+impl TokenSource for NodeKey {
+    /// A fresh token for this very request: worth nothing to whoever might get hold of it.
+    fn token(&self, csr: &str, now: UnixTime) -> Result<Zeroizing<String>, TokenError> {
+        Ok(self.sign(&self.claims(LIFETIME, Some(node_token::digest_of(csr)), now)?)?)
     }
 }
 
@@ -122,5 +142,5 @@ impl std::fmt::Debug for NodeKeyPair {
     }
 }
 
-/// Seconds that a token is good for: one call, with its retries on the way.
-const LIFETIME: u64 = 60;
+/// How long a token is good for: one call, with its retries on the way.
+const LIFETIME: Duration = Duration::from_mins(1);

@@ -30,9 +30,10 @@ pub struct NodeClaims {
     /// Never used twice.
     #[serde(rename = "jti")]
     pub id: String,
-    /// SHA-256 of the certificate request that it goes with: a stolen token gets nobody another certificate.
-    #[serde(rename = "csr_sha256")]
-    pub request: String,
+    /// SHA-256 of the certificate request that it goes with: a stolen token gets nobody another certificate. None in a
+    /// bearer token, which goes with any.
+    #[serde(rename = "csr_sha256", default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 /// A well-formed token of which nothing is believed yet.
@@ -61,11 +62,13 @@ pub enum NodeTokenError {
         /// How long ago.
         ago: Duration,
     },
-    /// It is made to last longer than any of ours.
-    #[error("token lasts {lifetime:?}, longer than {MAX_LIFETIME:?}")]
+    /// It is made to last longer than such a token may.
+    #[error("token lasts {lifetime:?}, longer than {longest:?}")]
     Lifetime {
         /// How long it lasts.
         lifetime: Duration,
+        /// How long it may.
+        longest: Duration,
     },
     /// It isn't a token.
     #[error("malformed token")]
@@ -85,6 +88,9 @@ pub enum NodeTokenError {
         /// Which node it names.
         node: String,
     },
+    /// It is a bearer token.
+    #[error("token is bound to no request, and bearer tokens are not accepted")]
+    Unbound,
 }
 
 impl<'t> NodeToken<'t> {
@@ -112,11 +118,44 @@ impl<'t> NodeToken<'t> {
         &self.claims.node
     }
 
+    /// Whether it goes with any request.
+    pub const fn is_bearer(&self) -> bool {
+        self.claims.request.is_none()
+    }
+
     /// Checks that the node's `key` signed it, for us, for the certificate request `csr`, and lately.
     ///
     /// # Errors
     /// When it did not.
     pub fn verify(self, key: &NodePublicKey, csr: &str, now: UnixTime) -> Result<NodeClaims, NodeTokenError> {
+        let claims = self.signed_by(key, MAX_LIFETIME, now)?;
+        match &claims.request {
+            Some(request) if *request == digest_of(csr) => Ok(claims),
+            Some(_) => Err(NodeTokenError::OtherRequest),
+            None => Err(NodeTokenError::Unbound),
+        }
+    }
+
+    /// Checks that the node's `key` signed it, for us, and that it lasts no longer than `longest`: who got hold of a
+    /// bearer token can use it until it ends.
+    ///
+    /// # Errors
+    /// When it did not.
+    pub fn verify_bearer(
+        self,
+        key: &NodePublicKey,
+        longest: Duration,
+        now: UnixTime,
+    ) -> Result<NodeClaims, NodeTokenError> {
+        self.signed_by(key, longest, now)
+    }
+
+    fn signed_by(
+        self,
+        key: &NodePublicKey,
+        longest: Duration,
+        now: UnixTime,
+    ) -> Result<NodeClaims, NodeTokenError> {
         let Self { claims, signed, signature } = self;
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.point);
         if key.verify(signed.as_bytes(), &signature).is_err() {
@@ -125,20 +164,17 @@ impl<'t> NodeToken<'t> {
         if claims.audience != AUDIENCE {
             return Err(NodeTokenError::Audience { audience: claims.audience });
         }
-        claims.check_time(now.as_secs())?;
-        if claims.request != digest_of(csr) {
-            return Err(NodeTokenError::OtherRequest);
-        }
+        claims.check_time(longest, now.as_secs())?;
         Ok(claims)
     }
 }
 
 impl NodeClaims {
-    fn check_time(&self, now: u64) -> Result<(), NodeTokenError> {
+    fn check_time(&self, longest: Duration, now: u64) -> Result<(), NodeTokenError> {
         let skew = CLOCK_SKEW.as_secs();
         let lifetime = Duration::from_secs(self.expires_at.saturating_sub(self.issued_at));
-        if lifetime > MAX_LIFETIME {
-            return Err(NodeTokenError::Lifetime { lifetime });
+        if lifetime > longest {
+            return Err(NodeTokenError::Lifetime { lifetime, longest });
         }
         if self.issued_at > now.saturating_add(skew) {
             return Err(NodeTokenError::NotYetValid { after: Duration::from_secs(self.issued_at - now) });
@@ -218,6 +254,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bearer_token_goes_with_any_request_where_such_tokens_are_accepted() {
+        let (key, public) = key("node-1");
+        let token = key.bearer(Duration::from_hours(12), at(1000)).unwrap();
+        let token = || NodeToken::parse(&token).unwrap();
+        assert!(token().is_bearer());
+        let verified = |longest| token().verify_bearer(&public, longest, at(2000)).map(|claims| claims.node);
+        assert_eq!(verified(Duration::from_hours(12)), Ok("node-1".to_owned()));
+        let (lifetime, longest) = (Duration::from_hours(12), Duration::from_hours(1));
+        assert_eq!(verified(longest), Err(NodeTokenError::Lifetime { lifetime, longest }));
+        let short = key.bearer(Duration::from_mins(1), at(1000)).unwrap();
+        let refused = NodeToken::parse(&short).unwrap().verify(&public, "csr", at(1000)).unwrap_err();
+        assert_eq!(refused, NodeTokenError::Unbound);
+    }
+
+    #[test]
     fn clocks_may_be_five_minutes_apart_either_way() {
         let (key, public) = key("node-1");
         let verified = |now| {
@@ -288,7 +339,7 @@ mod tests {
             issued_at: 1000,
             expires_at: 1060,
             id: "id".to_owned(),
-            request: digest_of("csr"),
+            request: Some(digest_of("csr")),
         }
     }
 

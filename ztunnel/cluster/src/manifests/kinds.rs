@@ -113,9 +113,7 @@ fn object(document: &Tree, kind: Kind<'_>) -> Result<(ObjectRef, Object), Fault>
         ("security.istio.io", "PeerAuthentication") => {
             read.typed(|it| &mut it.metadata, Object::PeerAuthentication)
         }
-        (group, _) if group == "istio.io" || group.ends_with(".istio.io") => {
-            Ok((named(document, kind)?, Object::Ignored))
-        }
+        _ if kind.is_of_a_mesh() => Ok((named(document, kind)?, Object::Ignored)),
         _ => Ok((named(document, kind)?, Object::Skipped)),
     }
 }
@@ -133,12 +131,21 @@ impl Typed<'_> {
 }
 
 impl Kind<'_> {
+    /// Whether somebody may believe that it is in force: what Istio reads, routes, and policies for whole clusters.
+    fn is_of_a_mesh(self) -> bool {
+        match (self.group, self.name) {
+            ("gateway.networking.k8s.io", name) => name.ends_with("Route"),
+            ("policy.networking.k8s.io", _) => true,
+            (group, _) => group == "istio.io" || group.ends_with(".istio.io"),
+        }
+    }
+
     fn extent(self) -> Extent {
         match (self.group, self.name) {
             ("", "Namespace" | "Node" | "PersistentVolume")
             | ("gateway.networking.k8s.io", "GatewayClass")
             | ("rbac.authorization.k8s.io", "ClusterRole" | "ClusterRoleBinding")
-            | ("apiextensions.k8s.io", _) => Extent::Cluster,
+            | ("apiextensions.k8s.io" | "policy.networking.k8s.io", _) => Extent::Cluster,
             _ => Extent::Namespace,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Metadata, Selector};
+use super::Metadata;
 
 /// A Namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -49,24 +49,6 @@ pub struct NodeAddress {
     pub r#type: Arc<str>,
     /// The address.
     pub address: Arc<str>,
-}
-
-/// A NetworkPolicy, as far as it says which pods it is about.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct NetworkPolicy {
-    /// `metadata`.
-    pub metadata: Metadata,
-    /// `spec`.
-    pub spec: NetworkPolicySpec,
-}
-
-/// `spec` of a NetworkPolicy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct NetworkPolicySpec {
-    /// The pods; all of the namespace where it says nothing.
-    pub pod_selector: Selector,
 }
 
 impl Node {

@@ -8,6 +8,7 @@ mod endpoint_slice;
 mod entry;
 mod gateway;
 mod meta;
+mod network_policy;
 mod pod;
 mod reference;
 mod security;
@@ -17,9 +18,7 @@ mod values;
 
 use std::sync::Arc;
 
-pub use cluster::{
-    Namespace, NetworkPolicy, NetworkPolicySpec, Node, NodeAddress, NodeStatus, ServiceAccount,
-};
+pub use cluster::{Namespace, Node, NodeAddress, NodeStatus, ServiceAccount};
 pub use endpoint_slice::{
     AddressType, EndpointConditions, EndpointSlice, SliceEndpoint, SlicePort, TargetRef,
 };
@@ -32,6 +31,10 @@ pub use gateway::{
     RouteNamespaces,
 };
 pub use meta::{Annotations, Expression, Labels, Metadata, Operator, OwnerReference, Selector};
+pub use network_policy::{
+    IpBlock, NetworkPolicy, NetworkPolicyEgress, NetworkPolicyIngress, NetworkPolicyPeer, NetworkPolicyPort,
+    NetworkPolicySpec,
+};
 pub use pod::{
     Conditions, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodIp, PodSpec,
     PodStatus, Probe, ProbePort,

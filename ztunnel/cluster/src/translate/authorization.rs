@@ -119,8 +119,8 @@ impl<'a> Reading<'a> {
     fn source(&mut self, source: &Source) -> Match {
         self.unknown(&source.unknown);
         Match {
-            principals: principals(&source.principals),
-            not_principals: principals(&source.not_principals),
+            principals: self.parsed("principals", &source.principals, Pattern::parse_principal),
+            not_principals: self.parsed("notPrincipals", &source.not_principals, Pattern::parse_principal),
             namespaces: patterns(&source.namespaces),
             not_namespaces: patterns(&source.not_namespaces),
             service_accounts: self.service_accounts(&source.service_accounts),
@@ -161,8 +161,8 @@ impl<'a> Reading<'a> {
                 is.not_namespaces = patterns(not_values);
             }
             "source.principal" => {
-                is.principals = principals(values);
-                is.not_principals = principals(not_values);
+                is.principals = self.parsed(key, values, Pattern::parse_principal);
+                is.not_principals = self.parsed(key, not_values, Pattern::parse_principal);
             }
             _ => {
                 self.unmet.insert(key.clone());
@@ -213,11 +213,6 @@ fn clause(alternatives: Vec<Alternative>) -> Clause {
 
 fn patterns(values: &[Arc<str>]) -> Vec<Pattern> {
     values.iter().map(|value| Pattern::parse(value)).collect()
-}
-
-/// Principals, which policies compare without their scheme.
-fn principals(values: &[Arc<str>]) -> Vec<Pattern> {
-    values.iter().map(|value| Pattern::parse(value.strip_prefix("spiffe://").unwrap_or(value))).collect()
 }
 
 /// An address, or a range.

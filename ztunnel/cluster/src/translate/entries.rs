@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use mesh::{
-    Capture, HostNode, Locality, Network, Profile, TunnelProtocol, WaypointRef, Workload, WorkloadUid,
+    Capture, HostNode, Locality, Network, NetworkMembership, Profile, TunnelProtocol, WaypointRef, Workload,
+    WorkloadUid,
 };
 use smallvec::SmallVec;
 
@@ -91,6 +92,8 @@ impl Entry<'_> {
             waypoint: self.waypoint.clone(),
             policies: scene.guards.of(self.namespace, self.labels),
             network_policy_selected: false,
+            // NetworkPolicies are about pods.
+            network_membership: NetworkMembership::default(),
         };
         Some(Workload {
             uid: WorkloadUid(format!("{}/{}", settings.cluster_id.0, self.uid).into()),

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::namespaces::invalid;
 use super::note::{ExclusionRefusal, Notes, Remark};
-use super::{Scene, names};
+use super::{Scene, egress, names};
 use crate::objects::{Metadata, ObjectRef, Pod};
 
 /// Connections that stay untouched.
@@ -25,7 +25,7 @@ pub struct Exclusions {
 
 impl Exclusions {
     /// Those of a pod: only where its namespace's operator allows any, and never so that they open what STRICT mutual
-    /// TLS, a DENY policy, or an ALLOW policy that does not let everybody in keeps shut.
+    /// TLS, a DENY policy, any ALLOW policy or the namespace's egress mode keeps shut.
     pub(super) fn of(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> Self {
         let metadata = &pod.metadata;
         let asked = [INBOUND_PORTS, INBOUND_RANGES, OUTBOUND_PORTS, OUTBOUND_RANGES];
@@ -58,6 +58,11 @@ impl Exclusions {
         {
             wish.refuse(INBOUND_RANGES, why);
             exclusions.inbound_ranges.clear();
+        }
+        if scene.namespaces.of(&metadata.namespace).is_some_and(egress::is_denied) {
+            let why = || ExclusionRefusal::EgressDenied(metadata.namespace.clone());
+            exclusions.outbound_ports.retain(|_| wish.refuse(OUTBOUND_PORTS, why()));
+            exclusions.outbound_ranges.retain(|_| wish.refuse(OUTBOUND_RANGES, why()));
         }
         exclusions
     }
@@ -97,11 +102,11 @@ fn refusal(scene: &Scene<'_>, metadata: &Metadata, port: Option<u16>) -> Option<
     if scene.guards.refuses_plaintext(namespace, labels, port) {
         return Some(port.map_or(ExclusionRefusal::SourcesStrict, ExclusionRefusal::PortStrict));
     }
-    if scene.guards.may_deny(namespace, labels, port) {
-        return Some(port.map_or(ExclusionRefusal::SourcesDenied, ExclusionRefusal::PortDenied));
+    if scene.guards.may_not_allow(namespace, labels, port) {
+        return Some(port.map_or(ExclusionRefusal::SourcesAllow, ExclusionRefusal::PortAllow));
     }
-    let guarded = scene.guards.allows_only_some(namespace, labels, port);
-    guarded.then(|| port.map_or(ExclusionRefusal::SourcesAllowed, ExclusionRefusal::PortAllowed))
+    let denied = scene.guards.may_deny(namespace, labels, port);
+    denied.then(|| port.map_or(ExclusionRefusal::SourcesDenied, ExclusionRefusal::PortDenied))
 }
 
 const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeInboundPorts";

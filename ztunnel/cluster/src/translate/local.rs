@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use mesh::PodUid;
 
+use super::egress::UdpMode;
 use super::exclusions::Exclusions;
 use super::namespaces::truth;
 use super::note::Notes;
-use super::{Scene, enrolment, names, pods};
+use super::{Scene, egress, enrolment, names, pods};
 use crate::objects::{DnsConfig, DnsPolicy, Pod, PortRef};
 
 /// A pod of this node that has not ended.
@@ -46,6 +47,8 @@ pub struct PodCapture {
     pub inbound: bool,
     /// Interfaces whose incoming connections are the pod's outbound ones.
     pub virtual_interfaces: Vec<Arc<str>>,
+    /// Whether its datagrams pass.
+    pub udp: UdpMode,
     /// Connections that stay untouched.
     pub exclusions: Exclusions,
 }
@@ -75,13 +78,17 @@ pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
 
 fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
     let metadata = &pod.metadata;
+    let enrolled = enrolment::is_enrolled(scene, pod);
+    if enrolled {
+        scene.guards.network.note_shut(pod, notes);
+    }
     LocalPod {
         uid: pods::uid(pod),
         name: metadata.name.clone(),
         namespace: metadata.namespace.clone(),
         service_account: pods::service_account(pod),
         addresses: pod.addresses().collect(),
-        enrolled: enrolment::is_enrolled(scene, pod),
+        enrolled,
         capture: capture(scene, pod, notes),
         probe_ports: probe_ports(pod),
         dns: PodDns {
@@ -106,6 +113,8 @@ fn capture(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> PodCapture {
         dns,
         inbound: truth(metadata, names::POD, names::BYPASS_INBOUND, notes) != Some(true),
         virtual_interfaces: interfaces.map(Arc::from).collect(),
+        // The namespace alone decides: who makes pods must not open what its operator shut.
+        udp: scene.namespaces.of(&metadata.namespace).map(|it| egress::udp(it, notes)).unwrap_or_default(),
         exclusions: Exclusions::of(scene, pod, notes),
     }
 }

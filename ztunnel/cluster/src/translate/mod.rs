@@ -3,6 +3,7 @@
 mod app_protocol;
 mod authorization;
 mod balancing;
+mod egress;
 mod endpoints;
 mod enrolment;
 mod entries;
@@ -12,6 +13,7 @@ mod hash;
 mod local;
 mod names;
 mod namespaces;
+mod network_policies;
 mod note;
 mod owners;
 mod peer_authentication;
@@ -28,6 +30,7 @@ use std::sync::Arc;
 use identity::TrustDomain;
 use mesh::{Change, ClusterId, Network, Update};
 
+pub use egress::UdpMode;
 pub use exclusions::Exclusions;
 pub use local::{LocalPod, PodCapture, PodDns};
 pub use note::{Note, Remark};
@@ -58,6 +61,8 @@ pub struct Settings {
     pub root_namespace: Arc<str>,
     /// Namespaces whose pods are never enrolled.
     pub excluded_namespaces: Vec<Arc<str>>,
+    /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
+    pub network_policies: bool,
 }
 
 /// What Kubernetes objects mean to the mesh.
@@ -98,7 +103,7 @@ pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) ->
         reported,
         nodes: Nodes::new(objects),
         waypoints: Waypoints::new(objects, settings),
-        guards: Guards::new(objects, settings, &mut notes),
+        guards: Guards::new(objects, settings, &namespaces, &mut notes),
         namespaces,
     };
     let mut workloads = Workloads::new(&scene, &mut notes);
@@ -113,6 +118,7 @@ pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) ->
             services: upserts(services.into_values()),
             namespaces: upserts(scene.namespaces.settings(&mut notes)),
             nodes: upserts(scene.nodes.all()),
+            network_policies: upserts(scene.guards.network.enforced()),
             policies: upserts(scene.guards.policies),
             replace: true,
         },
@@ -138,6 +144,7 @@ impl Default for Settings {
             network: Network::default(),
             root_namespace: "istio-system".into(),
             excluded_namespaces: vec!["kube-system".into()],
+            network_policies: false,
         }
     }
 }

@@ -1,18 +1,22 @@
 //! Namespaces and nodes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use mesh::{EgressMode, HostNode, Locality, NamespaceSettings};
+use mesh::{HostNode, Locality, NamespaceSettings};
 
-use super::names;
 use super::note::{Notes, Remark};
-use crate::objects::{Metadata, ObjectRef, Objects};
+use super::{egress, names};
+use crate::objects::{Labels, Metadata, ObjectRef, Objects, Selector};
 
 /// Namespaces by name.
 #[derive(Debug)]
-pub(super) struct Namespaces<'a>(HashMap<&'a str, &'a Metadata, RandomState>);
+pub(super) struct Namespaces<'a> {
+    described: HashMap<&'a str, &'a Metadata, RandomState>,
+    /// Those that pods are in and nobody describes.
+    others: HashSet<Arc<str>, RandomState>,
+}
 
 /// Nodes by name.
 #[derive(Debug)]
@@ -21,31 +25,36 @@ pub(super) struct Nodes(HashMap<Arc<str>, Arc<HostNode>, RandomState>);
 impl<'a> Namespaces<'a> {
     pub(super) fn new(objects: &'a Objects) -> Self {
         let named = |metadata: &'a Metadata| (&*metadata.name, metadata);
-        Self(objects.namespaces.iter().map(|namespace| named(&namespace.metadata)).collect())
+        let described: HashMap<_, _, _> =
+            objects.namespaces.iter().map(|namespace| named(&namespace.metadata)).collect();
+        let of_pods = objects.pods.iter().map(|pod| &pod.metadata.namespace);
+        let others = of_pods.filter(|name| !described.contains_key(&***name)).cloned().collect();
+        Self { described, others }
     }
 
     pub(super) fn of(&self, name: &str) -> Option<&'a Metadata> {
-        self.0.get(name).copied()
+        self.described.get(name).copied()
+    }
+
+    /// The names of those that a selector of NetworkPolicies selects. All have their name as a label, whether or not a
+    /// manifest says so.
+    pub(super) fn selected(&self, selector: &Selector) -> Vec<Arc<str>> {
+        let name = |name: &Arc<str>| Labels::from_iter([(names::METADATA_NAME.into(), name.clone())]);
+        let described = self.described.values().map(|it| (&it.name, it.labels.with(&name(&it.name))));
+        let others = self.others.iter().map(|it| (it, name(it)));
+        let selected = described.chain(others).filter(|(_, labels)| selector.selects(labels));
+        selected.map(|(name, _)| name.clone()).collect()
     }
 
     pub(super) fn settings(&self, notes: &mut Notes) -> Vec<NamespaceSettings> {
-        self.0.values().map(|metadata| settings(metadata, notes)).collect()
+        self.described.values().map(|metadata| settings(metadata, notes)).collect()
     }
 }
 
 fn settings(metadata: &Metadata, notes: &mut Notes) -> NamespaceSettings {
     let mut settings = NamespaceSettings::new(&metadata.name);
     settings.dns_capture = truth(metadata, names::NAMESPACE, names::DNS_CAPTURE, notes);
-    settings.egress = match metadata.setting(names::EGRESS) {
-        None | Some("" | "allow") => EgressMode::Allow,
-        Some("deny") => EgressMode::Deny,
-        Some("log") => EgressMode::Log,
-        // Who writes something here wants less than everything.
-        Some(other) => {
-            notes.add(ObjectRef::of(names::NAMESPACE, metadata), invalid(names::EGRESS, other));
-            EgressMode::Deny
-        }
-    };
+    (settings.egress, settings.egress_allow) = egress::settings(metadata, notes);
     settings
 }
 

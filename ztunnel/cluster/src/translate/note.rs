@@ -30,6 +30,11 @@ pub enum Remark {
         /// The namespace.
         namespace: Arc<str>,
     },
+    /// Egress rules of a NetworkPolicy are the network's alone.
+    #[error(
+        "egress rules are left to the cluster's network, which sees port 15008 instead of a tunnel's real port"
+    )]
+    EgressNotEnforced,
     /// Another object has its host name, and counts.
     #[error("host {host} is ignored: {winner} has it")]
     HostTaken {
@@ -81,6 +86,17 @@ pub enum Remark {
     /// The waypoint enforces it, not the node.
     #[error("not enforced at the node: it targets a waypoint")]
     TargetsWaypoint,
+    /// A NetworkPolicy keeps tunnels from a pod, and no other lets them in.
+    #[error("pod {pod} cannot be reached by tunnel: no NetworkPolicy that selects it lets port {port} in")]
+    TunnelShut {
+        /// The pod.
+        pod: Arc<str>,
+        /// The port of tunnels.
+        port: u16,
+    },
+    /// Unknown destinations are denied, and UDP goes anywhere.
+    #[error("unknown destinations are denied, but UDP passes to them: ambient.mesh/udp is not deny")]
+    UdpUnbounded,
     /// The field, label or annotation has no effect here.
     #[error("{field} has no effect")]
     Unsupported {
@@ -99,21 +115,24 @@ pub enum Remark {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum ExclusionRefusal {
+    /// The namespace denies unknown destinations.
+    #[error("namespace {0} denies unknown destinations")]
+    EgressDenied(Arc<str>),
     /// The namespace doesn't allow any.
     #[error("namespace {0} does not allow exclusions")]
     NamespaceForbids(Arc<str>),
-    /// ALLOW policies let but some in at the port.
-    #[error("port {0} is under an ALLOW policy")]
-    PortAllowed(u16),
+    /// ALLOW policies apply, and would not be asked about the port.
+    #[error("ALLOW policies apply, and would not be asked about port {0}")]
+    PortAllow(u16),
     /// A DENY policy is about the port.
     #[error("port {0} is under a DENY policy")]
     PortDenied(u16),
     /// Plaintext is not accepted at the port.
     #[error("port {0} is under STRICT mutual TLS")]
     PortStrict(u16),
-    /// Sources can't be excluded from some ports only, and ALLOW policies let but some in.
-    #[error("an ALLOW policy applies")]
-    SourcesAllowed,
+    /// ALLOW policies apply, and would not be asked about the sources.
+    #[error("ALLOW policies apply, and would not be asked")]
+    SourcesAllow,
     /// Sources can't be excluded from some ports only, and one port is under a DENY policy.
     #[error("a DENY policy applies")]
     SourcesDenied,

@@ -76,7 +76,8 @@ fn profile<'a>(
             host_network: pod.spec.host_network,
             waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
             policies: scene.guards.of(&metadata.namespace, &metadata.labels),
-            network_policy_selected: scene.guards.is_on_network(&metadata.namespace, &metadata.labels),
+            network_policy_selected: scene.guards.network.select(&metadata.namespace, &metadata.labels),
+            network_membership: scene.guards.network.membership(pod),
         }
     };
     // A pod that nobody made is called by its own name: it has no kin.
@@ -87,6 +88,7 @@ fn profile<'a>(
         namespace: &metadata.namespace,
         service_account: &pod.spec.service_account_name,
         labels: metadata.labels.place(),
+        containers: pod.spec.containers.as_ptr().addr(),
         owners: metadata.owner_references.as_ptr().addr(),
         host_network: pod.spec.host_network,
         protocol,

@@ -18,6 +18,7 @@ fn admits(mesh: &Mesh, peer: &str, port: u16) -> bool {
     });
     let attributes = Attributes {
         source: identity.as_ref(),
+        class: None,
         source_ip: "10.9.0.1".parse().unwrap(),
         destination: SocketAddr::new("10.0.0.1".parse().unwrap(), port),
     };

@@ -129,20 +129,10 @@ fn an_exclusion_never_opens_what_policy_keeps_shut() {
         (authentication("shop/port", port_strict), &[81], 0),
         (authentication("shop/port", port_open), &[80], 0),
         (authorization("shop/allow", "{rules: [{}]}"), &[80, 81], 1),
-        (authorization("shop/allow", "{}"), &[], 0),
-        (authorization("shop/allow", "{rules: [{from: [{source: {namespaces: [x]}}]}]}"), &[], 0),
-        (authorization("other/allow", "{rules: [{from: [{source: {namespaces: [x]}}]}]}"), &[80, 81], 1),
         (authorization("shop/allow", "{rules: [{to: [{operation: {ports: [\"80\"]}}]}]}"), &[80], 0),
-        (authorization("shop/allow", "{rules: [{to: [{operation: {notPorts: [\"80\"]}}]}]}"), &[81], 0),
-        (
-            authorization(
-                "shop/allow",
-                "{rules: [{from: [{source: {principals: [x]}}], to: [{operation: {ports: [\"80\"]}}]}, \
-                 {to: [{operation: {ports: [\"81\"]}}]}]}",
-            ),
-            &[81],
-            0,
-        ),
+        (authorization("shop/allow", "{rules: [{from: [{source: {namespaces: [x]}}]}]}"), &[], 0),
+        (authorization("shop/allow", "{}"), &[], 0),
+        (authorization("shop/audit", "{action: AUDIT, rules: [{}]}"), &[80, 81], 1),
         (
             authorization("shop/deny", "{action: DENY, rules: [{to: [{operation: {ports: [\"80\"]}}]}]}"),
             &[81],
@@ -182,4 +172,49 @@ fn an_exclusion_never_opens_what_policy_keeps_shut() {
         let refusals = mesh.notes().iter().filter(|note| note.contains("is not honoured")).count();
         assert_eq!(refusals, 2 - ports.len() + 1 - ranges, "{policy}");
     }
+}
+
+#[test]
+fn where_unknown_destinations_are_denied_nothing_goes_out_past_capture() {
+    let settings =
+        "ambient.mesh/allow-exclusions: \"true\", ambient.mesh/egress: deny, ambient.mesh/udp: deny";
+    let wish = "traffic.sidecar.istio.io/excludeOutboundPorts: \"5432\", \
+                traffic.sidecar.istio.io/excludeOutboundIPRanges: 192.0.2.0/24";
+    let mesh = mesh_of(&(namespace("shop", settings) + &annotated(wish, "")));
+    let capture = &mesh.local("shop/cart").capture;
+    assert_eq!((&capture.exclusions, capture.udp), (&cluster::Exclusions::default(), cluster::UdpMode::Deny));
+    assert_eq!(
+        mesh.notes()[0],
+        "Pod shop/cart: traffic.sidecar.istio.io/excludeOutboundIPRanges is not honoured: \
+         namespace shop denies unknown destinations"
+    );
+}
+
+#[test]
+fn a_namespace_says_what_its_pods_may_reach_outside() {
+    let settings = |more: &str| {
+        let lines = format!("kind: Namespace\nmetadata:\n  name: shop\n  annotations: {{{more}}}\n");
+        mesh_of(&format!("---\napiVersion: v1\n{lines}"))
+    };
+    let mesh = settings(
+        "ambient.mesh/egress: deny, ambient.mesh/udp: deny, \
+         ambient.mesh/egress-allow: \"10.0.0.0/8, *.example.com:443, what?\"",
+    );
+    let shop = mesh.snapshot.namespace("shop").unwrap();
+    assert_eq!((shop.egress, shop.egress_allow.0.len()), (mesh::EgressMode::Deny, 2));
+    assert_eq!(mesh.notes(), ["Namespace shop: ambient.mesh/egress-allow: \"what?\" is ignored"]);
+    assert_eq!(
+        settings("ambient.mesh/egress: deny").notes(),
+        [
+            "Namespace shop: unknown destinations are denied, but UDP passes to them: ambient.mesh/udp is not deny"
+        ]
+    );
+    assert_eq!(
+        settings("ambient.mesh/egress-allow: 10.0.0.0/8").notes(),
+        ["Namespace shop: ambient.mesh/egress-allow has no effect"]
+    );
+    assert_eq!(
+        settings("ambient.mesh/udp: none").notes(),
+        ["Namespace shop: ambient.mesh/udp: \"none\" is ignored"]
+    );
 }

@@ -25,7 +25,8 @@ fn with(policies: &str) -> Mesh {
 /// Whether the pod shop/cart accepts plaintext at a port.
 fn accepts(mesh: &Mesh, port: u16) -> bool {
     let destination = SocketAddr::new("10.0.0.1".parse().unwrap(), port);
-    let attributes = Attributes { source: None, source_ip: "10.9.0.1".parse().unwrap(), destination };
+    let attributes =
+        Attributes { source: None, class: None, source_ip: "10.9.0.1".parse().unwrap(), destination };
     mesh.snapshot.policies_for(mesh.pod("shop/cart")).evaluate(&attributes).is_ok()
 }
 

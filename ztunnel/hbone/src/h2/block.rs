@@ -12,7 +12,7 @@ use super::{ErrorCode, Event};
 /// A header block under way.
 #[derive(Debug)]
 pub(super) struct HeaderBlock {
-    stream: u32,
+    pub(super) stream: u32,
     end_stream: bool,
     continuations: u32,
     bytes: Vec<u8>,

@@ -157,9 +157,14 @@ impl Connection {
         }
     }
 
-    /// Whether the peer stopped within a header block, during which nothing else may arrive.
-    pub const fn is_mid_headers(&self) -> bool {
-        self.block.is_some()
+    /// What the peer has begun and must bring to its end before it may say anything else: none, its preface and
+    /// settings (0), or the header block of a stream. One that stays the same for long is held up on purpose.
+    pub const fn unfinished(&self) -> Option<u32> {
+        match &self.block {
+            _ if !self.greeted => Some(0),
+            Some(block) => Some(block.stream),
+            None => None,
+        }
     }
 
     /// Says that a while has passed, some seconds: the peer may ping and change its settings anew. Without it, a

@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -23,6 +22,7 @@ pub async fn drive(tunnel: Tunnel, mut on_request: impl FnMut(Request)) -> Ended
         asked: None,
         idle_since: Some(Instant::now()),
         started: false,
+        unfinished: None,
         tunnel,
     };
     poll_fn(|cx| driver.poll(cx, &mut on_request)).await
@@ -37,6 +37,8 @@ struct Driver {
     idle_since: Option<Instant>,
     /// What came behind the handshake has been looked at.
     started: bool,
+    /// What the peer had begun when it was last looked at, and since when.
+    unfinished: Option<(u32, Instant)>,
 }
 
 impl Driver {
@@ -151,6 +153,14 @@ impl Driver {
         if self.asked.is_some_and(|asked| now - asked >= ping_timeout) {
             return Err(Ended::Unresponsive(ping_timeout));
         }
+        self.unfinished = state.h2.unfinished().map(|at| match self.unfinished {
+            Some((before, since)) if before == at => (at, since),
+            _ => (at, now),
+        });
+        if self.unfinished.is_some_and(|(_, since)| now - since >= ping_timeout) {
+            // It sends, so no ping is due; but a byte now and then is nothing to wait for.
+            return Err(Ended::Unresponsive(ping_timeout));
+        }
         state.h2.replenish();
         if !std::mem::take(&mut state.alive) && self.asked.is_none() {
             state.h2.ping(PING);
@@ -159,12 +169,17 @@ impl Driver {
         match (state.lanes.is_empty(), self.idle_since) {
             (false, _) => self.idle_since = None,
             (true, None) => self.idle_since = Some(now),
+            // It was told that we leave, and does not say that it heard it.
+            (true, Some(since)) if idle.is_some_and(|idle| now - since >= idle + ping_timeout) => {
+                return Err(Ended::Unresponsive(ping_timeout));
+            }
             (true, Some(since)) if idle.is_some_and(|idle| now - since >= idle) => state.h2.go_away(),
             (true, Some(_)) => {}
         }
         let mut next = ping_every;
         if let (Some(idle), Some(since)) = (idle, self.idle_since) {
-            next = next.min((since + idle).saturating_duration_since(now).max(Duration::from_millis(1)));
+            let ends = [since + idle, since + idle + ping_timeout].into_iter().find(|end| *end > now);
+            next = ends.map_or(next, |end| next.min(end - now));
         }
         self.timer.as_mut().reset(now + next);
         // Registers the timer anew.

@@ -1,5 +1,7 @@
 //! Two ends of a tunnel with applications behind them.
 
+mod stalling;
+
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;

@@ -121,5 +121,6 @@ fn profile(namespace: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_membership: mesh::NetworkMembership::default(),
     }
 }

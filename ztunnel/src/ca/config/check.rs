@@ -26,7 +26,8 @@ fn amounts(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, Strin
     let (leaf, limits) = (&config.leaf, &config.limits);
     let durations =
         [("leaf.ttl", leaf.ttl), ("leaf.maxTtl", leaf.max_ttl), ("root.lifetime", config.root.lifetime)];
-    let zero = durations.into_iter().filter(|(_, duration)| duration.is_zero());
+    let bearers = config.trust.bearers.map(|longest| ("trust.bearerTokens", longest));
+    let zero = durations.into_iter().chain(bearers).filter(|(_, duration)| duration.is_zero());
     let zero = zero.map(|(key, _)| (key, "must be more than zero".to_owned()));
     let long =
         (leaf.ttl > leaf.max_ttl).then(|| ("leaf.ttl", "must not be more than leaf.maxTtl".to_owned()));

@@ -52,6 +52,8 @@ pub struct TrustConfig {
     pub aliases: Vec<TrustDomain>,
     /// Folder of the nodes' public keys.
     pub nodes: PathBuf,
+    /// How long a bearer token of a node may last; none are accepted otherwise.
+    pub bearers: Option<Duration>,
     /// File or folder of Kubernetes manifests: who runs where.
     pub manifests: PathBuf,
 }
@@ -130,6 +132,7 @@ impl Default for CaServerConfig {
                 domain: "cluster.local".parse().expect("a valid trust domain"),
                 aliases: Vec::new(),
                 nodes: PathBuf::new(),
+                bearers: None,
                 manifests: PathBuf::new(),
             },
             leaf: LeafConfig { ttl: DAY, max_ttl: DAY },

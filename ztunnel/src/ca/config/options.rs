@@ -80,6 +80,16 @@ const TRUST: &[Opt<CaServerConfig>] = &[
         show: |config| config.trust.nodes.show(),
     },
     Opt {
+        key: "trust.bearerTokens",
+        env: "ZTUNNEL_CA_BEARER_TOKENS",
+        value: "DURATION",
+        help: "Longest life of a node's bearer token, as ztunnel ca node-token makes them for daemons \
+               that cannot sign each request, such as Istio's. Whoever gets hold of one can ask for \
+               the pods of that node until it ends. Or off.",
+        set: |config, text| set(&mut config.trust.bearers, text),
+        show: |config| config.trust.bearers.show(),
+    },
+    Opt {
         key: "trust.manifests",
         env: "ZTUNNEL_MANIFESTS",
         value: "PATH",

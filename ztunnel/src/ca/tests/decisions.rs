@@ -67,6 +67,22 @@ async fn an_entry_that_claims_to_be_on_a_node_is_no_pod_of_it() {
 }
 
 #[tokio::test]
+async fn a_bearer_token_is_good_for_many_calls_where_such_tokens_are_accepted() {
+    let open = Lab::with(|config| config.trust.bearers = Some(HOUR)).await;
+    let key = open.node("node-1");
+    for pod in ["pod", "pod"] {
+        desk(&open).create_certificate(bearing(&key, HOUR, &id(pod))).await.unwrap();
+    }
+    let refused = desk(&open).create_certificate(bearing(&key, HOUR, &id("other"))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "it is of one node");
+    let refused = desk(&open).create_certificate(bearing(&key, 2 * HOUR, &id("pod"))).await.unwrap_err();
+    assert_eq!(refused.message(), "token is refused: token lasts 7200s, longer than 3600s");
+    let closed = Lab::new().await;
+    let refused = desk(&closed).create_certificate(bearing(&closed.node("node-1"), HOUR, &id("pod"))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
 async fn a_token_is_good_for_one_call() {
     let lab = Lab::new().await;
     let sent = request(&lab.node("node-1"), &id("pod"), UnixTime::now());
@@ -220,8 +236,18 @@ fn request(key: &NodeKey, identity: &SpiffeId, now: UnixTime) -> Request<Certifi
 /// The call that `key`'s node makes of a request.
 fn signed(key: &NodeKey, body: CertificateRequest, now: UnixTime) -> Request<CertificateRequest> {
     let token = key.token(&body.csr, now).unwrap();
+    with_token(body, &token)
+}
+
+/// The call that a daemon makes with a token of `key`'s node for any request.
+fn bearing(key: &NodeKey, lifetime: Duration, identity: &SpiffeId) -> Request<CertificateRequest> {
+    let token = key.bearer(lifetime, UnixTime::now()).unwrap();
+    with_token(CertificateRequest::on_behalf_of(identity, csr(identity), HOUR), &token)
+}
+
+fn with_token(body: CertificateRequest, token: &str) -> Request<CertificateRequest> {
     let mut request = Request::new(body);
-    request.metadata_mut().insert("authorization", format!("Bearer {}", *token).parse().unwrap());
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     request
 }
 

@@ -178,5 +178,6 @@ fn profile(service_account: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_membership: mesh::NetworkMembership::default(),
     }
 }

@@ -52,6 +52,15 @@ pub(super) const PATH: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.path.original_source, text),
         show: |config| config.path.original_source.show(),
     },
+    Opt {
+        key: "path.networkPolicies",
+        env: "ZTUNNEL_NETWORK_POLICIES",
+        value: "BOOL",
+        help: "Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels \
+               lead to: the cluster's network sees port 15008 only, and must let that in.",
+        set: |config, text| set(&mut config.path.network_policies, text),
+        show: |config| config.path.network_policies.show(),
+    },
 ];
 
 pub(super) const TIMEOUTS: &[Opt<Config>] = &[
@@ -89,6 +98,15 @@ pub(super) const TIMEOUTS: &[Opt<Config>] = &[
         show: |config| config.timeouts.idle_tunnel.show(),
     },
     Opt {
+        key: "timeouts.idleInbound",
+        env: "ZTUNNEL_IDLE_INBOUND",
+        value: "DURATION",
+        help: "How long a peer's tunnel is kept without streams. Longer than peers keep theirs, so that \
+               none is closed under a request that is on its way.",
+        set: |config, text| set(&mut config.timeouts.idle_inbound, text),
+        show: |config| config.timeouts.idle_inbound.show(),
+    },
+    Opt {
         key: "timeouts.drain",
         env: "CONNECTION_TERMINATION_DEADLINE",
         value: "DURATION",
@@ -112,8 +130,8 @@ pub(super) const LIMITS: &[Opt<Config>] = &[
         key: "limits.handshakesPerSource",
         env: "ZTUNNEL_MAX_HANDSHAKES_PER_SOURCE",
         value: "COUNT",
-        help: "TLS handshakes in progress at a time from one source address, so that a single pod \
-               cannot take them all.",
+        help: "TLS handshakes in progress at a time from one source address to all pods of the node, so \
+               that a single pod cannot take them all.",
         set: |config, text| set(&mut config.limits.handshakes_per_source, text),
         show: |config| config.limits.handshakes_per_source.show(),
     },
@@ -122,7 +140,8 @@ pub(super) const LIMITS: &[Opt<Config>] = &[
         env: "ZTUNNEL_MAX_CONNECTIONS_PER_POD",
         value: "COUNT",
         help: "Connections that one pod may have through the daemon, in and out together, so that a \
-               single pod cannot take all open files.",
+               single pod cannot take all open files. Whoever opens them, one address gets twice as \
+               many as are free at most: two thirds when it is alone.",
         set: |config, text| set(&mut config.limits.connections_per_pod, text),
         show: |config| config.limits.connections_per_pod.show(),
     },
@@ -134,5 +153,23 @@ pub(super) const LIMITS: &[Opt<Config>] = &[
                workload name overflow.",
         set: |config, text| set(&mut config.limits.metric_series, text),
         show: |config| config.limits.metric_series.show(),
+    },
+    Opt {
+        key: "limits.tunnels",
+        env: "ZTUNNEL_MAX_TUNNELS",
+        value: "COUNT",
+        help: "Tunnels of peers at a time, some 6 kB each; more are turned away. One pod gets twice as \
+               many as are free at most.",
+        set: |config, text| set(&mut config.limits.tunnels, text),
+        show: |config| config.limits.tunnels.show(),
+    },
+    Opt {
+        key: "limits.tunnelsPerSource",
+        env: "ZTUNNEL_MAX_TUNNELS_PER_SOURCE",
+        value: "COUNT",
+        help: "Tunnels from one source address to all pods of the node: a peer of ours opens up to 64 \
+               of 256 connections each to a busy pod on each of its workers.",
+        set: |config, text| set(&mut config.limits.tunnels_per_source, text),
+        show: |config| config.limits.tunnels_per_source.show(),
     },
 ];

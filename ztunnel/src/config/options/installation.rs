@@ -168,4 +168,16 @@ pub(super) const CA: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.ca.certificate_ttl, text),
         show: |config| config.ca.certificate_ttl.show(),
     },
+    Opt {
+        key: "ca.cache",
+        env: "ZTUNNEL_CERTIFICATE_CACHE",
+        value: "PATH",
+        help: "Folder on a tmpfs of the node in which workloads' certificates and their private keys \
+               are kept, so that a daemon that restarts while the CA is away still serves. Root on \
+               the node can read them there, as it can read the daemon's memory; a tmpfs may be \
+               swapped to disk. Refused unless it is on a tmpfs and its owner's alone. Or off, and \
+               keys are in memory only.",
+        set: |config, text| set(&mut config.ca.cache, text),
+        show: |config| config.ca.cache.show(),
+    },
 ];

@@ -3,6 +3,7 @@
 mod data_path;
 mod installation;
 mod process;
+mod trust;
 
 use daemon::config::Options;
 
@@ -15,6 +16,7 @@ pub const OPTIONS: Options<Config> = Options::new(&[
     installation::STATE,
     installation::MESH,
     installation::CA,
+    trust::TRUST,
     process::LISTEN,
     data_path::DNS,
     data_path::PATH,

@@ -31,8 +31,13 @@ fn the_daemons_own_ports_are_refused_whatever_policy_says() {
         let error = call(&world, &format!("10.0.0.1:{port}")).unwrap_err();
         assert_eq!(error, InboundError::OwnPort { port });
         assert_eq!(error.status(), 503);
-        let plain =
-            inbound_plaintext(&world.store.snapshot(), &world.client, ip(), to(&format!("10.0.0.1:{port}")));
+        let plain = inbound_plaintext(
+            &world.store.snapshot(),
+            &world.client,
+            ip(),
+            to(&format!("10.0.0.1:{port}")),
+            || false,
+        );
         assert_eq!(plain.unwrap_err(), InboundError::OwnPort { port });
     }
 }
@@ -101,8 +106,9 @@ fn policy_decides_by_the_peers_identity_and_the_real_port() {
 #[test]
 fn plaintext_is_let_in_until_policy_demands_an_identity() {
     let mut world = World::new();
-    let plain =
-        |world: &World| inbound_plaintext(&world.store.snapshot(), &world.client, ip(), to("10.0.0.1:80"));
+    let plain = |world: &World| {
+        inbound_plaintext(&world.store.snapshot(), &world.client, ip(), to("10.0.0.1:80"), || false)
+    };
     assert_eq!(plain(&world).unwrap().upstream, to("10.0.0.1:80"));
     world.govern(strict());
     assert!(matches!(plain(&world).unwrap_err(), InboundError::Denied(_)));

@@ -1,8 +1,9 @@
 //! Decisions, by sentence.
 
+mod admission;
 mod inbound;
 mod outbound;
 mod peer;
 mod reach;
-mod samples;
+pub(crate) mod samples;
 mod waypoint;

@@ -1,10 +1,10 @@
 //! What the destination is, and how it is carried.
 
 use authz::DenyReason;
-use mesh::{Network, NoEndpoint, Place, TunnelProtocol, WorkloadKind};
+use mesh::{EgressMode, Network, NoEndpoint, Place, TunnelProtocol, WorkloadKind};
 
 use super::samples::{World, off, pending, place, pod, service, strict, target, to, with_profile};
-use crate::decision::{Plan, Refusal, Tunnel};
+use crate::decision::{Passed, Plan, Refusal, Tunnel, is_egress_name};
 
 #[test]
 fn a_captured_pod_is_reached_by_a_tunnel_to_its_own_address() {
@@ -224,4 +224,45 @@ pub(super) fn hbone(plan: Plan) -> Tunnel {
         Plan::Hbone(tunnel) => tunnel,
         other => panic!("{other:?} is no tunnel"),
     }
+}
+
+#[test]
+fn what_a_namespace_lists_is_let_out_and_known_by_what_lists_it() {
+    let mut world = World::new();
+    world.egress_list(EgressMode::Deny, "192.0.2.0/28:443,*.example.com:443,api.other.org");
+    world.names = vec!["www.example.com".into()];
+    for (destination, passed) in [
+        ("192.0.2.1:443", Some(Passed::ListedAddress)),
+        ("192.0.2.99:443", Some(Passed::ListedName("www.example.com".into()))),
+        ("192.0.2.1:80", None),
+        ("192.0.2.99:80", None),
+    ] {
+        match (world.call(destination), passed) {
+            (Ok(Plan::Passthrough { passed, .. }), Some(want)) => assert_eq!(passed, want, "{destination}"),
+            (Err(refused), None) => {
+                let is_unknown = matches!(&*refused.refusal, Refusal::UnknownDestination { .. });
+                assert!(is_unknown, "{destination}");
+            }
+            (decided, _) => panic!("{destination}: {decided:?}"),
+        }
+    }
+    world.names = vec!["api.other.org".into()];
+    assert!(world.call("192.0.2.99:80").is_ok());
+    world.names = vec!["example.com".into()];
+    assert!(world.call("192.0.2.99:443").is_err());
+}
+
+#[test]
+fn a_host_that_a_service_entry_describes_counts_as_listed_at_its_ports() {
+    let mut world = World::new();
+    let mut entry = service("shop", "db", "10.1.0.9", &[]);
+    entry.key.hostname = mesh::Hostname("db.example.org".into());
+    entry.addresses.clear();
+    entry.canonical = false;
+    world.serve(entry).egress(EgressMode::Deny);
+    world.names = vec!["db.example.org".into()];
+    assert!(world.call("192.0.2.7:80").is_ok());
+    assert!(world.call("192.0.2.7:81").is_err());
+    assert!(is_egress_name(&world.store.snapshot(), "shop", "db.example.org"));
+    assert!(!is_egress_name(&world.store.snapshot(), "shop", "other.example.org"));
 }

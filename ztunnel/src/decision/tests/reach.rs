@@ -174,7 +174,14 @@ fn a_client_keeps_its_endpoint_of_a_service_with_affinity() {
     };
     for random in 0..20 {
         let destination = to("10.1.0.1:80");
-        let call = Call { source: &world.client, destination, random, recall: &recall, exclude: &[] };
+        let call = Call {
+            source: &world.client,
+            destination,
+            random,
+            recall: &recall,
+            names: &|_| Vec::new(),
+            exclude: &[],
+        };
         let plan = outbound(&world.store.snapshot(), world.settings, &call).unwrap();
         assert_eq!(plan.workload().unwrap().uid, two.uid);
         assert_eq!(plan.picked().unwrap().remember, Some(Duration::from_secs(60)));

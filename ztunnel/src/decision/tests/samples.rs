@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope};
 use mesh::{
-    AppProtocol, Capture, Change, ClusterId, EgressMode, Endpoint, EndpointTarget, HostNode, Hostname,
-    LoadBalancing, NamespaceSettings, Network, NetworkAddress, PodUid, Profile, Remembered, Resolution,
-    Service, ServiceKey, ServicePort, Store, TargetPort, TunnelProtocol, Update, Workload, WorkloadKind,
-    WorkloadUid,
+    AppProtocol, Capture, Change, ClusterId, EgressList, EgressMode, Endpoint, EndpointTarget, HostNode,
+    Hostname, LoadBalancing, NamespaceSettings, Network, NetworkAddress, NetworkPolicy, PodUid, Profile,
+    Remembered, Resolution, Service, ServiceKey, ServicePort, Store, TargetPort, TunnelProtocol, Update,
+    Workload, WorkloadKind, WorkloadUid,
 };
 
 use crate::decision::{Call, Plan, Refusal, Refused, Settings, Upstream, outbound};
@@ -18,13 +18,16 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) client: Workload,
     pub(super) settings: Settings,
+    /// The names that the client has resolved, to any address.
+    pub(super) names: Vec<Arc<str>>,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let mut client = pod("shop", "client", "10.0.0.1", "here");
         client.addresses.push("fd00::1".parse().unwrap());
-        let mut world = Self { store: Store::new(), client, settings: Settings { node_local: true } };
+        let mut world =
+            Self { store: Store::new(), client, settings: Settings { node_local: true }, names: Vec::new() };
         world.put(world.client.clone());
         world
     }
@@ -42,6 +45,29 @@ impl World {
     /// Adds or replaces a policy.
     pub(super) fn govern(&mut self, policy: Policy) -> &mut Self {
         self.apply(Update { policies: vec![Change::Upsert(policy)], ..Update::default() })
+    }
+
+    /// Takes out a policy.
+    pub(super) fn ungovern(&mut self, name: &PolicyName) -> &mut Self {
+        self.apply(Update { policies: vec![Change::Remove(name.clone())], ..Update::default() })
+    }
+
+    /// Takes out a workload.
+    pub(super) fn remove(&mut self, workload: &Workload) -> &mut Self {
+        let uid = workload.uid.clone();
+        self.apply(Update { workloads: vec![Change::Remove(uid)], ..Update::default() })
+    }
+
+    /// Adds or replaces a NetworkPolicy.
+    pub(super) fn guard(&mut self, policy: NetworkPolicy) -> &mut Self {
+        self.apply(Update { network_policies: vec![Change::Upsert(policy)], ..Update::default() })
+    }
+
+    /// What namespace `shop` says of unknown destinations, and what it lists.
+    pub(super) fn egress_list(&mut self, egress: EgressMode, list: &str) -> &mut Self {
+        let egress_allow = EgressList(list.split(',').map(|entry| entry.parse().unwrap()).collect());
+        let settings = NamespaceSettings { egress, egress_allow, ..NamespaceSettings::new("shop") };
+        self.apply(Update { namespaces: vec![Change::Upsert(settings)], ..Update::default() })
     }
 
     /// What namespace `shop` says of unknown destinations.
@@ -66,7 +92,14 @@ impl World {
     pub(super) fn call_again(&self, destination: &str, exclude: &[EndpointTarget]) -> Result<Plan, Refused> {
         let recall = |_: &ServiceKey, _: u16| None::<Remembered>;
         let destination = destination.parse().unwrap();
-        let call = Call { source: &self.client, destination, random: 1, recall: &recall, exclude };
+        let call = Call {
+            source: &self.client,
+            destination,
+            random: 1,
+            recall: &recall,
+            names: &|_| self.names.clone(),
+            exclude,
+        };
         outbound(&self.store.snapshot(), self.settings, &call)
     }
 
@@ -82,7 +115,7 @@ impl World {
 }
 
 /// A captured pod.
-pub(super) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Workload {
+pub(crate) fn pod(namespace: &str, name: &str, ip: &str, node: &str) -> Workload {
     Workload {
         uid: WorkloadUid(format!("Kubernetes//Pod/{namespace}/{name}").into()),
         pod_uid: Some(PodUid(format!("{namespace}-{name}").into())),
@@ -117,6 +150,7 @@ fn profile(namespace: &str, name: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_membership: mesh::NetworkMembership::default(),
     }
 }
 

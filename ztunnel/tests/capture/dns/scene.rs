@@ -54,7 +54,7 @@ impl Scene {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
                 server.serve(&mut tasks);
-                tasks.spawn(async move { proxy.serve(captured, resolver).await });
+                tasks.spawn(async move { proxy.serve(captured, resolver, Arc::default()).await });
                 let _dropped = stopped.await;
             });
         });

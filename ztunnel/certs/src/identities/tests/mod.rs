@@ -1,5 +1,6 @@
 //! A node's identities, with a CA that does as it is told and a clock that stands still.
 
+mod cache;
 mod fetching;
 mod renewal;
 mod trust;

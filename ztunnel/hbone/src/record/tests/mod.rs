@@ -104,7 +104,7 @@ pub(super) fn rustls_client<T: Send + 'static>(
 }
 
 /// What the tests need of a driver: whole messages in and out of an established connection.
-pub(super) struct Driver {
+pub(crate) struct Driver {
     pub(super) socket: Socket,
     pub(super) records: Records,
     buffer: Vec<u8>,
@@ -118,7 +118,7 @@ impl From<Established> for Driver {
 }
 
 impl Driver {
-    pub(super) async fn write(&mut self, content: &[u8]) {
+    pub(crate) async fn write(&mut self, content: &[u8]) {
         let mut wire = Vec::new();
         if self.records.key_update_due() {
             self.records.key_update(&mut wire).unwrap();
@@ -159,6 +159,28 @@ impl Driver {
                 }
                 Opened::Control { consumed } => drop(self.buffer.drain(..consumed)),
                 other => return other,
+            }
+        }
+    }
+
+    /// All data up to the connection's end, however it ends.
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut content = Vec::new();
+        loop {
+            match self.records.open(&mut self.buffer) {
+                Ok(Opened::Data { consumed, plaintext }) => {
+                    content.extend_from_slice(&self.buffer[plaintext]);
+                    self.buffer.drain(..consumed);
+                }
+                Ok(Opened::Control { consumed }) => drop(self.buffer.drain(..consumed)),
+                Ok(Opened::Incomplete { .. }) => {
+                    let mut more = [0; 4096];
+                    match std::future::poll_fn(|cx| self.socket.poll_recv(cx, &mut more)).await {
+                        Ok(count @ 1..) => self.buffer.extend_from_slice(&more[..count]),
+                        _ => return content,
+                    }
+                }
+                _ => return content,
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The task that fetches, renews and forgets.
 
+mod restore;
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::fetch::{FetchError, Fetched, check_life, fetch};
-use super::ledger::{Attempt, Held, Ledger, Now, Wait};
+use super::ledger::{Attempt, Held, Ledger, Now, Renewal, Wait};
 use super::{Current, FetchOutcome, IdentityChange, Shared};
 use crate::bundle::Bundles;
+use crate::cache::CredentialCache;
 use crate::clock::Clock;
 use crate::configs::IdentityConfigs;
 use crate::describe;
@@ -26,6 +29,7 @@ pub struct Upkeep {
     signer: Arc<dyn Signer>,
     clock: Arc<dyn Clock>,
     trust: Trust,
+    cache: Option<CredentialCache>,
     bundles: Arc<Bundles>,
     next_reload: Instant,
     ledger: Ledger,
@@ -58,6 +62,7 @@ impl Upkeep {
             signer,
             clock,
             trust: Trust::new(trust)?,
+            cache: None,
             bundles: Arc::default(),
             next_reload: Instant::now(),
             ledger: Ledger::new(roll),
@@ -85,7 +90,7 @@ impl Upkeep {
                 Event::Fetched(attempt, outcome) => self.settle(&attempt, outcome),
                 Event::Stop => return,
                 Event::Time => {}
-                Event::Wait(wait) => self.ledger.wait(wait, self.now()),
+                Event::Wait(wait) => self.wait(wait),
                 Event::Wanted => self.want(),
             }
         }
@@ -122,8 +127,22 @@ impl Upkeep {
 
     fn want(&mut self) {
         let wanted = self.wanted.borrow_and_update().clone();
-        let gone = self.ledger.want(wanted, self.now());
+        let unknown: Vec<_> =
+            wanted.iter().filter(|identity| !self.ledger.knows(identity)).cloned().collect();
+        let gone = self.ledger.want(wanted.clone(), self.now());
         self.publish(gone.into_iter().map(IdentityChange::Gone));
+        unknown.iter().for_each(|identity| self.restore(identity));
+        if let Some(cache) = &self.cache {
+            cache.retain(&wanted);
+        }
+    }
+
+    fn wait(&mut self, wait: Wait) {
+        let unknown = (!self.ledger.knows(&wait.identity)).then(|| wait.identity.clone());
+        self.ledger.wait(wait, self.now());
+        if let Some(identity) = unknown {
+            self.restore(&identity);
+        }
     }
 
     fn sweep(&mut self) {
@@ -151,20 +170,32 @@ impl Upkeep {
         }
     }
 
-    /// Puts a certificate to use, together with what its roots change for the others.
+    /// Puts a certificate of the CA to use.
     fn take(&mut self, attempt: &Attempt, fetched: Fetched) -> Result<Vec<IdentityChange>, FetchError> {
+        let changes = self.adopt(&attempt.identity, fetched, Renewal::HalfLife)?;
+        self.keep(&attempt.identity);
+        Ok(changes)
+    }
+
+    /// Puts a certificate to use, together with what its roots change for the others.
+    fn adopt(
+        &mut self,
+        identity: &SpiffeId,
+        fetched: Fetched,
+        renewal: Renewal,
+    ) -> Result<Vec<IdentityChange>, FetchError> {
         let Fetched { credential, roots } = fetched;
         let now = self.now();
         check_life(&credential, now.wall)?;
-        let bundles = self.bundles_with(Some((&attempt.identity, &roots)));
+        let bundles = self.bundles_with(Some((identity, &roots)));
         let epoch = self.last_epoch + 1;
         let configs = Arc::new(IdentityConfigs::new(credential, bundles.clone(), epoch)?);
         configs.check_own(now.wall).map_err(FetchError::Own)?;
         self.last_epoch = epoch;
-        self.ledger.fetched(attempt, Held { configs, roots }, now);
-        let mut changes = vec![IdentityChange::Renewed { identity: attempt.identity.clone(), epoch }];
+        self.ledger.hold(identity, Held { configs, roots }, renewal, now);
+        let mut changes = vec![IdentityChange::Renewed { identity: identity.clone(), epoch }];
         if bundles != self.bundles {
-            changes.extend(self.trust_in(bundles, Some(&attempt.identity)));
+            changes.extend(self.trust_in(bundles, Some(identity)));
         }
         Ok(changes)
     }

@@ -1,0 +1,70 @@
+//! Where a namespace's pods may connect to outside of the mesh, and whether they speak UDP.
+
+use mesh::{EgressEntry, EgressList, EgressMode};
+
+use super::names;
+use super::namespaces::invalid;
+use super::note::{Notes, Remark};
+use crate::objects::{Metadata, ObjectRef};
+
+/// What a namespace's pods may do by UDP (`ambient.mesh/udp`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub enum UdpMode {
+    /// It passes, outside of any tunnel, and is counted.
+    #[default]
+    Allow,
+    /// Nothing passes but DNS.
+    Deny,
+}
+
+/// The mode for destinations that the mesh does not know; or what is written and means none.
+fn mode(namespace: &Metadata) -> Result<EgressMode, &str> {
+    match namespace.setting(names::EGRESS) {
+        None | Some("" | "allow") => Ok(EgressMode::Allow),
+        Some("deny") => Ok(EgressMode::Deny),
+        Some("log") => Ok(EgressMode::Log),
+        Some(other) => Err(other),
+    }
+}
+
+/// Whether unknown destinations are denied.
+pub(super) fn is_denied(namespace: &Metadata) -> bool {
+    settings(namespace, &mut Notes::default()).0 == EgressMode::Deny
+}
+
+/// Mode and list of a namespace, with what there is to say of them.
+pub(super) fn settings(namespace: &Metadata, notes: &mut Notes) -> (EgressMode, EgressList) {
+    let reference = || ObjectRef::of(names::NAMESPACE, namespace);
+    let mode = mode(namespace).unwrap_or_else(|other| {
+        notes.add(reference(), invalid(names::EGRESS, other));
+        // Who writes something here wants less than everything.
+        EgressMode::Deny
+    });
+    let text = namespace.annotation(names::EGRESS_ALLOW).unwrap_or_default();
+    let mut entries = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.parse::<EgressEntry>() {
+            Ok(entry) => entries.push(entry),
+            Err(_) => notes.add(reference(), invalid(names::EGRESS_ALLOW, part)),
+        }
+    }
+    if mode == EgressMode::Allow && !text.is_empty() {
+        notes.add(reference(), Remark::Unsupported { field: names::EGRESS_ALLOW.into() });
+    }
+    if udp(namespace, notes) == UdpMode::Allow && mode == EgressMode::Deny {
+        notes.add(reference(), Remark::UdpUnbounded);
+    }
+    (mode, EgressList(entries))
+}
+
+/// What the pods of a namespace may do by UDP.
+pub(super) fn udp(namespace: &Metadata, notes: &mut Notes) -> UdpMode {
+    match namespace.setting(names::UDP) {
+        None | Some("" | "allow") => UdpMode::Allow,
+        Some("deny") => UdpMode::Deny,
+        Some(other) => {
+            notes.add(ObjectRef::of(names::NAMESPACE, namespace), invalid(names::UDP, other));
+            UdpMode::Deny
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local};
+
+use super::*;
+use crate::h2::Limits;
+use crate::record::tests::{Mesh, both_ours};
+use crate::tunnel::{Buffers, Timing, drive};
+
+/// Why a dial of these tests fails.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused;
+
+/// A pool whose dials wait to be let go, and what they did.
+#[derive(Default)]
+struct Scene {
+    dials: Cell<usize>,
+    go: Notify,
+}
+
+impl Scene {
+    /// A tunnel whose far end is driven too, once the scene lets it.
+    async fn tunnel(&self) -> Result<Tunnel, Arc<Refused>> {
+        self.dials.set(self.dials.get() + 1);
+        self.go.notified().await;
+        let (client, server) = both_ours(&Mesh::new()).await;
+        let buffers = Buffers::new();
+        let tunnel = Tunnel::client(client, Limits::default(), Timing::default(), buffers.clone());
+        let far = Tunnel::server(server, Limits::default(), Timing::default(), buffers);
+        spawn_local(drive(tunnel.clone(), |_| {}));
+        spawn_local(drive(far, |_| {}));
+        Ok(tunnel)
+    }
+
+    async fn refusal(&self) -> Result<Tunnel, Arc<Refused>> {
+        self.dials.set(self.dials.get() + 1);
+        self.go.notified().await;
+        Err(Arc::new(Refused))
+    }
+}
+
+fn run<T>(test: impl AsyncFnOnce(Rc<Pool<u8, Refused>>, Rc<Scene>) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bounded = async {
+        let test = test(Rc::new(Pool::new(10)), Rc::default());
+        tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test comes to its end")
+    };
+    LocalSet::new().block_on(&runtime, bounded)
+}
+
+fn request() -> ConnectRequest {
+    ConnectRequest::new("app:1")
+}
+
+#[test]
+fn who_waits_for_a_dial_that_fails_shares_its_failure() {
+    let (failures, dials) = run(async |pool, scene| {
+        let asked: Vec<_> = (0..5)
+            .map(|_| {
+                let (pool, scene) = (pool.clone(), scene.clone());
+                spawn_local(async move { pool.stream(&1, &request(), async || scene.refusal().await).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        scene.go.notify_one();
+        let mut failures = 0;
+        for asked in asked {
+            failures += usize::from(asked.await.unwrap().unwrap_err() == Arc::new(Refused));
+        }
+        (failures, scene.dials.get())
+    });
+    assert_eq!((failures, dials), (5, 1));
+}
+
+#[test]
+fn a_dial_that_is_given_up_is_taken_over_by_who_waits() {
+    let dials = run(async |pool, scene| {
+        let ask = || {
+            let (pool, scene) = (pool.clone(), scene.clone());
+            spawn_local(async move { pool.stream(&1, &request(), async || scene.tunnel().await).await })
+        };
+        let (first, second) = (ask(), ask());
+        tokio::task::yield_now().await;
+        first.abort();
+        assert!(first.await.unwrap_err().is_cancelled());
+        scene.go.notify_one();
+        assert!(second.await.unwrap().is_ok());
+        scene.dials.get()
+    });
+    assert_eq!(dials, 2);
+}
+
+#[test]
+fn a_tunnel_dialled_while_its_key_is_evicted_serves_who_waited_and_nobody_else() {
+    let dials = run(async |pool, scene| {
+        let ask = || {
+            let (pool, scene) = (pool.clone(), scene.clone());
+            spawn_local(async move { pool.stream(&1, &request(), async || scene.tunnel().await).await })
+        };
+        let (first, second) = (ask(), ask());
+        tokio::task::yield_now().await;
+        pool.evict(|key| *key == 1);
+        scene.go.notify_one();
+        let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+        assert_eq!(first.tunnel().stream_count(), 2, "both are in one tunnel");
+        assert!(second.tunnel().is_leaving(), "which takes nothing further");
+        let third = ask();
+        scene.go.notify_one();
+        let third = third.await.unwrap().unwrap();
+        assert!(!third.tunnel().is_leaving());
+        assert_eq!(third.tunnel().stream_count(), 1);
+        scene.dials.get()
+    });
+    assert_eq!(dials, 2);
+}

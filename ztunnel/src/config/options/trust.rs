@@ -1,0 +1,46 @@
+//! Whose certificates are believed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use daemon::config::{Opt, ValueError};
+use identity::TrustDomain;
+
+use crate::config::Config;
+
+pub(super) const TRUST: &[Opt<Config>] = &[Opt {
+    key: "trust.federated",
+    env: "ZTUNNEL_FEDERATED_TRUST",
+    value: "DOMAIN=PATH,...",
+    help: "Other trust domains whose workloads are believed, each with the PEM file of its roots: \
+           partner.example=/etc/partner.pem. A domain's roots vouch for names of that domain only. \
+           Files are watched.",
+    set: |config, text| {
+        config.trust.federated = files(text)?;
+        Ok(())
+    },
+    show: |config| show(&config.trust.federated),
+}];
+
+fn files(text: &str) -> Result<BTreeMap<TrustDomain, PathBuf>, ValueError> {
+    let wrong = |want: String| ValueError { want };
+    let mut files = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (domain, path) =
+            part.split_once('=').filter(|(_, path)| !path.trim().is_empty()).ok_or_else(|| {
+                wrong(format!("DOMAIN=PATH, like partner.example=/etc/partner.pem, instead of {part:?}"))
+            })?;
+        let domain: TrustDomain =
+            domain.trim().parse().map_err(|error| wrong(format!("a trust domain before the = ({error})")))?;
+        let name = domain.to_string();
+        if files.insert(domain, PathBuf::from(path.trim())).is_some() {
+            return Err(wrong(format!("one file for {name}, not two")));
+        }
+    }
+    Ok(files)
+}
+
+fn show(files: &BTreeMap<TrustDomain, PathBuf>) -> String {
+    let parts = files.iter().map(|(domain, path)| format!("{domain}={}", path.display()));
+    parts.collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,191 @@
+//! How much one source or one pod may have, and what becomes of those who want more.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mesh::PodUid;
+
+use super::pod::ServedPod;
+use super::shares::{Full, Share, Shares};
+use super::worker::Worker;
+use crate::config;
+
+/// Places among what is bounded for the daemon as a whole.
+#[derive(Debug)]
+pub struct Bounds {
+    /// TLS handshakes in progress, by source.
+    handshakes: Arc<Shares<IpAddr>>,
+    /// Peers' tunnels, by source.
+    tunnels: Arc<Shares<IpAddr>>,
+    /// Peers' tunnels, by the pod that they lead to.
+    tunnels_to: Arc<Shares<PodUid>>,
+    /// Descriptors of connections and tunnels, by pod.
+    files: Arc<Shares<PodUid>>,
+    turned_away: Mutex<[TurnedAway; Limit::ALL.len()]>,
+}
+
+/// What a connection was turned away for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// A pod's connections are all taken.
+    Connections,
+    /// A source has its share of a pod's connections.
+    ConnectionsPerSource,
+    /// So many handshakes are in progress.
+    Handshakes,
+    /// So many handshakes of that source are.
+    HandshakesPerSource,
+    /// No descriptors are left to the process, or to the pod.
+    OpenFiles,
+    /// So many tunnels are there, or lead to the pod.
+    Tunnels,
+    /// So many tunnels of that source are there.
+    TunnelsPerSource,
+}
+
+/// What is remembered of one limit, so that a flood of connections is not one of lines too.
+#[derive(Clone, Copy, Debug, Default)]
+struct TurnedAway {
+    /// When a line was last written.
+    told: Option<Instant>,
+    /// How many were turned away since.
+    since: u64,
+}
+
+/// What a tunnel holds while it lives.
+#[derive(Debug)]
+pub(super) struct TunnelPlace {
+    _of_source: Share<IpAddr>,
+    _of_pod: Share<PodUid>,
+    _file: Share<PodUid>,
+}
+
+impl Bounds {
+    /// The bounds of a daemon that may have so many files open.
+    pub fn new(limits: &config::Limits, open_files: u64) -> Self {
+        let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
+        // The rest is for listeners, namespaces, the CA, scrapes: what the daemon cannot do without.
+        let of_connections = open_files - open_files / 8;
+        Self {
+            handshakes: Shares::new(limits.handshakes, limits.handshakes_per_source),
+            tunnels: Shares::new(limits.tunnels, limits.tunnels_per_source),
+            tunnels_to: Shares::new(limits.tunnels, usize::MAX),
+            files: Shares::new(of_connections, usize::MAX),
+            turned_away: Mutex::default(),
+        }
+    }
+
+    /// A place among the handshakes in progress.
+    pub(super) fn handshake(&self, source: &IpAddr) -> Result<Share<IpAddr>, Limit> {
+        self.handshakes.take(source).map_err(|full| match full {
+            Full::All => Limit::Handshakes,
+            Full::Own => Limit::HandshakesPerSource,
+        })
+    }
+
+    /// A place among the tunnels.
+    pub(super) fn tunnel(&self, source: &IpAddr, pod: &PodUid) -> Result<TunnelPlace, Limit> {
+        let of_source = self.tunnels.take(source).map_err(|full| match full {
+            Full::All => Limit::Tunnels,
+            Full::Own => Limit::TunnelsPerSource,
+        })?;
+        let of_pod = self.tunnels_to.take(pod).map_err(|_full| Limit::Tunnels)?;
+        Ok(TunnelPlace { _of_source: of_source, _of_pod: of_pod, _file: self.file(pod)? })
+    }
+
+    /// A place among the descriptors, for a socket of that pod.
+    pub(super) fn file(&self, pod: &PodUid) -> Result<Share<PodUid>, Limit> {
+        self.files.take(pod).map_err(|_full| Limit::OpenFiles)
+    }
+
+    /// Counts one that was turned away; says how many there were since a line was last written when it is time for one.
+    fn count(&self, limit: Limit, now: Instant) -> Option<u64> {
+        // Every change is one step: a panic elsewhere leaves nothing half done.
+        let mut all = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = &mut all[limit as usize];
+        entry.since += 1;
+        if entry.told.is_some_and(|told| now - told < QUIET) {
+            return None;
+        }
+        entry.told = Some(now);
+        Some(std::mem::take(&mut entry.since))
+    }
+}
+
+impl Worker {
+    /// Counts a connection that is turned away, and says so now and then.
+    pub(super) fn turn_away(&self, limit: Limit, pod: &ServedPod, from: Option<IpAddr>) {
+        self.shared.counts.turned_away.with_label_values(&[limit.label()]).inc();
+        if let Some(count) = self.shared.bounds.count(limit, Instant::now()) {
+            let (limit, pod) = (limit.label(), &*pod.uid.0);
+            match from {
+                Some(from) => tracing::warn!(limit, pod, %from, count, "connections are turned away"),
+                None => tracing::warn!(limit, pod, count, "connections are turned away"),
+            }
+        }
+    }
+}
+
+impl Limit {
+    const ALL: [Self; 7] = [
+        Self::Connections,
+        Self::ConnectionsPerSource,
+        Self::Handshakes,
+        Self::HandshakesPerSource,
+        Self::OpenFiles,
+        Self::Tunnels,
+        Self::TunnelsPerSource,
+    ];
+
+    /// The label of metrics.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Connections => "connections_per_pod",
+            Self::ConnectionsPerSource => "connections_per_source",
+            Self::Handshakes => "handshakes",
+            Self::HandshakesPerSource => "handshakes_per_source",
+            Self::OpenFiles => "open_files",
+            Self::Tunnels => "tunnels",
+            Self::TunnelsPerSource => "tunnels_per_source",
+        }
+    }
+}
+
+impl From<Full> for Limit {
+    /// Why a pod takes no further connection.
+    fn from(full: Full) -> Self {
+        match full {
+            Full::All => Self::Connections,
+            Full::Own => Self::ConnectionsPerSource,
+        }
+    }
+}
+
+/// Between two lines about one limit: a person sees that it goes on, and a flood costs nothing.
+const QUIET: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_connections_is_none_of_lines() {
+        let bounds = Bounds::new(&config::Limits::default(), 1024);
+        let start = Instant::now();
+        assert_eq!(bounds.count(Limit::Tunnels, start), Some(1));
+        let told = (0..1000).filter(|_| bounds.count(Limit::Tunnels, start).is_some());
+        assert_eq!(told.count(), 0);
+        assert_eq!(bounds.count(Limit::Handshakes, start), Some(1), "each limit is told of");
+        assert_eq!(bounds.count(Limit::Tunnels, start + QUIET), Some(1001));
+    }
+
+    #[test]
+    fn one_pod_leaves_descriptors_to_others_and_to_the_daemon() {
+        let bounds = Bounds::new(&config::Limits::default(), 800);
+        let (greedy, other) = (PodUid("greedy".into()), PodUid("other".into()));
+        let taken: Vec<_> = std::iter::from_fn(|| bounds.file(&greedy).ok()).collect();
+        assert!(taken.len() < 500, "{}", taken.len());
+        assert!(bounds.file(&other).is_ok());
+    }
+}

@@ -1,0 +1,43 @@
+//! Where the certificates of this node's workloads come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::RunError;
+use crate::config::Config;
+use certs::{
+    CaClient, CaClientConfig, CredentialCache, Identities, NodeKey, SystemClock, TrustFiles, Upkeep,
+};
+
+/// The certificates of this node's workloads, from the CA of the configuration.
+pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
+    let clock = Arc::new(SystemClock);
+    let ca = &config.ca;
+    let read = std::fs::read_to_string(&ca.node_key);
+    let text = read.map_err(|source| RunError::NodeKeyFile { path: ca.node_key.clone(), source })?;
+    let key = NodeKey::from_pem(&config.node, &text)
+        .map_err(|source| RunError::NodeKey { path: ca.node_key.clone(), source })?;
+    let address = ca.address.parse().map_err(RunError::CaAddress)?;
+    let name = ca.server_name.clone();
+    let server_name = name.try_into().map_err(|_| RunError::CaName { name: ca.server_name.clone() })?;
+    let client = CaClientConfig {
+        address,
+        server_name,
+        roots: ca.roots.clone(),
+        cluster_id: config.mesh.cluster_id.clone(),
+        lifetime: ca.certificate_ttl,
+        timeout: CA_TIMEOUT,
+    };
+    let client = CaClient::new(client, Arc::new(key), clock.clone());
+    let trust = TrustFiles {
+        domain: config.mesh.trust_domain.clone(),
+        roots: ca.roots.clone(),
+        federated: config.trust.federated.clone(),
+    };
+    let (identities, upkeep) = Identities::start(Arc::new(client), trust, clock)?;
+    let Some(folder) = &ca.cache else { return Ok((identities, upkeep)) };
+    Ok((identities, upkeep.with_cache(CredentialCache::open(folder)?)))
+}
+
+/// One call to the CA: it may have to look a fresh pod up first.
+const CA_TIMEOUT: Duration = Duration::from_secs(10);
