@@ -83,9 +83,11 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         let problem = "must be more than timeouts.idleTunnel: who opened a tunnel is to close it first";
         ("timeouts.idleInbound", problem.to_owned())
     });
+    let long = (config.path.linger > MAX_LINGER)
+        .then(|| ("path.linger", "must be 1ms or less: the processor is busy all the while".to_owned()));
     let brief = config.ca.certificate_ttl < MIN_TTL && !config.ca.certificate_ttl.is_zero();
     let brief = brief.then(|| ("ca.certificateTtl", format!("must be {}s or more", MIN_TTL.as_secs())));
-    zero.chain(none).chain(short).chain(eager).chain(brief)
+    zero.chain(none).chain(short).chain(eager).chain(long).chain(brief)
 }
 
 fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
@@ -107,6 +109,9 @@ fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
 fn is_empty(path: &std::path::Path) -> bool {
     path.as_os_str().is_empty()
 }
+
+/// Lingering longer than this gains nothing that a sleep would lose.
+const MAX_LINGER: Duration = Duration::from_millis(1);
 
 /// A certificate is renewed at half its life, with some room for a CA that is slow.
 const MIN_TTL: Duration = Duration::from_secs(10);

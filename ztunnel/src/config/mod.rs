@@ -146,6 +146,8 @@ pub struct PathConfig {
     pub original_source: bool,
     /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
     pub network_policies: bool,
+    /// How long a worker looks for more before it sleeps. Zero: not at all.
+    pub linger: Duration,
 }
 
 /// How long things may take.
@@ -245,7 +247,12 @@ impl Default for Config {
                 resolv_conf: "/etc/resolv.conf".into(),
                 cluster_resolvers: Vec::new(),
             },
-            path: PathConfig { node_local: true, original_source: true, network_policies: false },
+            path: PathConfig {
+                node_local: true,
+                original_source: true,
+                network_policies: false,
+                linger: Duration::from_micros(150),
+            },
             timeouts: Timeouts::default(),
             limits: Limits::default(),
             log: LogConfig { level: "info".to_owned(), format: logs::Format::Text, access: true },

@@ -19,6 +19,7 @@ mod events;
 mod failure;
 mod inbound;
 mod limits;
+mod linger;
 mod live;
 mod meter;
 mod node_local;

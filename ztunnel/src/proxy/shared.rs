@@ -1,6 +1,7 @@
 //! What all workers share.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use certs::Identities;
 use daemon::drain::Drain;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub node_local: bool,
     /// Applications see the original source address.
     pub original_source: bool,
+    /// How long a worker looks for more before it sleeps.
+    pub linger: Duration,
     /// What becomes of tunnels from addresses that nobody is known at.
     pub strangers: Strangers,
     /// How long things may take.

@@ -22,7 +22,7 @@ use super::pod::ServedPod;
 use super::shared::Shared;
 use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
-use super::{accept, inbound, outbound, plaintext};
+use super::{accept, inbound, linger, outbound, plaintext};
 use crate::probe::HostSockets;
 use crate::telemetry::Telemetry;
 
@@ -71,6 +71,10 @@ pub(super) fn run(
     local.block_on(runtime, async move {
         let worker = Rc::new(Worker::new(index, shared, peers));
         let drain = worker.shared.drain.clone();
+        let lingering = worker.shared.settings.linger;
+        if !lingering.is_zero() {
+            worker.tasks.spawn_local("linger", linger::linger(worker.buffers.clone(), lingering));
+        }
         let ending = async {
             drain.draining().await;
             worker.drain().await;

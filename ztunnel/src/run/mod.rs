@@ -80,6 +80,7 @@ async fn run(
         settings: Settings {
             node_local: config.path.node_local,
             original_source: config.path.original_source,
+            linger: config.path.linger,
             strangers: Strangers::default(),
             timeouts: config.timeouts,
             limits: config.limits,

@@ -22,8 +22,8 @@ fn all_that_is_wrong_is_said_at_once_each_with_its_place() {
         errors.to_string(),
         "test.yaml:2:3: unknown key \"timeouts.conect\", did you mean \"timeouts.connect\"?\n\
          test.yaml:4:1: unknown key \"nmae\", did you mean \"name\"?\n\
-         test.yaml:3:3: timeouts.drain is \"soon\", want a duration like 250ms, 5s, 2m30s or 1h\n\
-         environment variable TEST_CONNECT: timeouts.connect is \"1\", want a duration like 250ms, 5s, 2m30s or 1h\n\
+         test.yaml:3:3: timeouts.drain is \"soon\", want a duration like 150us, 250ms, 5s, 2m30s or 1h\n\
+         environment variable TEST_CONNECT: timeouts.connect is \"1\", want a duration like 150us, 250ms, 5s, 2m30s or 1h\n\
          --ports: ports is \"80,0\", want a port from 1 to 65535"
     );
 }

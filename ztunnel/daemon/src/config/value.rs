@@ -162,7 +162,7 @@ impl<T: Value> Value for Vec<T> {
 }
 
 impl Value for Duration {
-    const WANT: &'static str = "a duration like 250ms, 5s, 2m30s or 1h";
+    const WANT: &'static str = "a duration like 150us, 250ms, 5s, 2m30s or 1h";
 
     fn parse(text: &str) -> Option<Self> {
         if text == "0" {
@@ -182,14 +182,14 @@ impl Value for Duration {
                 return None;
             }
             last_unit = unit;
-            total = total.checked_add(Self::from_millis(count.checked_mul(unit)?))?;
+            total = total.checked_add(Self::from_micros(count.checked_mul(unit)?))?;
             rest = &rest[unit_end..];
         }
         (!text.is_empty()).then_some(total)
     }
 
     fn show(&self) -> String {
-        let mut rest = u64::try_from(self.as_millis()).unwrap_or(u64::MAX);
+        let mut rest = u64::try_from(self.as_micros()).unwrap_or(u64::MAX);
         let mut text = String::new();
         for (unit, name) in UNITS {
             let count = rest / unit;
@@ -202,8 +202,9 @@ impl Value for Duration {
     }
 }
 
-/// Milliseconds of a unit, and its name; largest first.
-const UNITS: [(u64, &str); 4] = [(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")];
+/// Microseconds of a unit, and its name; largest first.
+const UNITS: [(u64, &str); 5] =
+    [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1000, "ms"), (1, "us")];
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +221,8 @@ mod tests {
             assert_eq!(duration, Duration::from_millis(millis));
             assert_eq!(duration.show(), text);
         }
+        assert_eq!(Duration::parse("1ms150us"), Some(Duration::from_micros(1150)));
+        assert_eq!(Duration::from_micros(150).show(), "150us");
         assert_eq!(Duration::parse("0"), Some(Duration::ZERO));
         assert_eq!(Duration::ZERO.show(), "0");
     }

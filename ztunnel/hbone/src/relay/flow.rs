@@ -60,6 +60,7 @@ impl Flow {
                     return Poll::Ready(to.shutdown_write().map_err(FlowError::To));
                 }
                 count => {
+                    buffers.arrived(1);
                     self.adapt(count);
                     turn += count;
                 }

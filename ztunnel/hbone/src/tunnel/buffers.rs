@@ -3,8 +3,10 @@
 //! Nothing that is idle holds one: what is read is read into the worker's one scratch buffer and mostly gone before
 //! the poll ends, and what is to be sent lies in a buffer of the pool only until the kernel has taken it.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Poll, Waker};
 
 use crate::record::MAX_RECORD;
 use crate::relay::Pipe;
@@ -18,13 +20,21 @@ struct Shared {
     scratch: RefCell<Box<[u8]>>,
     spare: RefCell<Vec<Box<[u8]>>>,
     pipes: RefCell<Vec<Pipe>>,
+    arrivals: Cell<u64>,
+    watcher: RefCell<Option<Waker>>,
 }
 
 impl Buffers {
     /// The buffers of a worker.
     pub fn new() -> Self {
         let scratch = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-        Self(Rc::new(Shared { scratch, spare: RefCell::default(), pipes: RefCell::default() }))
+        Self(Rc::new(Shared {
+            scratch,
+            spare: RefCell::default(),
+            pipes: RefCell::default(),
+            arrivals: Cell::new(0),
+            watcher: RefCell::default(),
+        }))
     }
 
     /// The buffer that everything is received into, for the length of one poll.
@@ -33,6 +43,31 @@ impl Buffers {
     /// When it is in use: a poll that calls another one must not hold it.
     pub fn scratch(&self) -> RefMut<'_, Box<[u8]>> {
         self.0.scratch.borrow_mut()
+    }
+
+    /// How many messages have arrived for the worker's tunnels and relays. Wraps.
+    pub fn arrivals(&self) -> u64 {
+        self.0.arrivals.get()
+    }
+
+    /// Waits until something has arrived that `seen` does not count.
+    pub async fn arrival(&self, seen: u64) {
+        poll_fn(|cx| {
+            if self.arrivals() != seen {
+                return Poll::Ready(());
+            }
+            *self.0.watcher.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// So many messages have arrived.
+    pub(crate) fn arrived(&self, count: u64) {
+        self.0.arrivals.set(self.arrivals().wrapping_add(count));
+        if let Some(watcher) = self.0.watcher.borrow_mut().take() {
+            watcher.wake();
+        }
     }
 
     /// A buffer of [`SEND_BUFFER`] bytes, to be [given back](Self::give_back).

@@ -133,6 +133,7 @@ impl Driver {
         scratch[start..MAX_RECEIVED].copy_from_slice(&state.partial);
         let received = &mut scratch[start..MAX_RECEIVED + count];
         let mut brought = state.take_in(received)?;
+        shared.buffers.arrived(brought.deliveries);
         brought.full = count == READ;
         brought.received = true;
         let left = &received[brought.consumed..];

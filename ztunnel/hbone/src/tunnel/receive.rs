@@ -17,6 +17,8 @@ pub(super) struct Brought {
     pub(super) closed: bool,
     /// Bytes that were used up.
     pub(super) consumed: usize,
+    /// How often payload went to an application.
+    pub(super) deliveries: u64,
     /// The socket had something, be it less than a record.
     pub(super) received: bool,
     /// Nothing was read: the peer is to read first what we have for it.
@@ -56,21 +58,21 @@ impl State {
                 }
             }
         }
-        deliver(&mut batch, &mut self.lanes, &mut self.h2);
+        brought.deliveries += deliver(&mut batch, &mut self.lanes, &mut self.h2);
         Ok(brought)
     }
 
     fn event<'b>(&mut self, event: Event<'b>, batch: &mut Batch<'b>, brought: &mut Brought) {
         if let Event::Data { stream, token, payload } = event {
             if !batch.takes(stream) {
-                deliver(batch, &mut self.lanes, &mut self.h2);
+                brought.deliveries += deliver(batch, &mut self.lanes, &mut self.h2);
                 (batch.stream, batch.token) = (Some(stream), token);
             }
             batch.add(payload);
             return;
         }
         // Payload first: what ends a stream must not overtake it.
-        deliver(batch, &mut self.lanes, &mut self.h2);
+        brought.deliveries += deliver(batch, &mut self.lanes, &mut self.h2);
         match event {
             Event::Data { .. } => {}
             Event::Request { stream, request, .. } => {
@@ -110,9 +112,9 @@ impl State {
     }
 }
 
-/// Writes what was collected to its application.
-fn deliver(batch: &mut Batch<'_>, lanes: &mut Slab<Lane>, h2: &mut Connection) {
-    let Some(stream) = batch.stream.take() else { return };
+/// Writes what was collected to its application; says how many that were, one or none.
+fn deliver(batch: &mut Batch<'_>, lanes: &mut Slab<Lane>, h2: &mut Connection) -> u64 {
+    let Some(stream) = batch.stream.take() else { return 0 };
     let done = match lane(lanes, stream, batch.token) {
         Some(lane) => lane.deliver(&batch.pieces, batch.total),
         // Its relay is gone: the bytes still count for the connection.
@@ -123,6 +125,7 @@ fn deliver(batch: &mut Batch<'_>, lanes: &mut Slab<Lane>, h2: &mut Connection) {
     }
     batch.pieces.clear();
     batch.total = 0;
+    1
 }
 
 /// The lane of that very stream: a token is used again.

@@ -148,6 +148,7 @@ impl Relay {
             match taken {
                 Ok(Taken::Bytes { count, full }) => {
                     self.meter.sent(count);
+                    shared.buffers.arrived(1);
                     self.appetite = if full { (self.appetite * 4).min(READ) } else { MIN_READ.max(count) };
                     if full && self.appetite >= READ {
                         // The others' turn; the driver sends meanwhile.

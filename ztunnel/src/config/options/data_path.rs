@@ -61,6 +61,17 @@ pub(super) const PATH: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.path.network_policies, text),
         show: |config| config.path.network_policies.show(),
     },
+    Opt {
+        key: "path.linger",
+        env: "ZTUNNEL_LINGER",
+        value: "DURATION",
+        help: "How long a worker with little to do looks for an answer before it sleeps, at most 1ms. \
+               Waking a halted processor takes longer than all else that a small message costs. It \
+               makes way for whoever wants its processor, and ceases where no answer comes in that \
+               time. 0 saves that processor time.",
+        set: |config, text| set(&mut config.path.linger, text),
+        show: |config| config.path.linger.show(),
+    },
 ];
 
 pub(super) const TIMEOUTS: &[Opt<Config>] = &[
