@@ -76,11 +76,17 @@ impl Daemon {
     /// # Errors
     /// When it cannot be started.
     pub fn run(&self) -> Result<(), LabError> {
-        let log = self.log_file();
-        let log = File::options().create(true).append(true).open(&log).map_err(LabError::file(log))?;
+        self.run_to(self.open_log()?.into())
+    }
+
+    /// [`Daemon::run`], with what it logs somewhere else; what it complains at its start stays in its log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_to(&self, output: Stdio) -> Result<(), LabError> {
         let mut command = daemon_command(&self.program);
         command.arg("proxy").arg("--config").arg(self.config_file());
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(output).stderr(self.open_log()?);
         *self.process() = Some(self.node.spawn(&mut command)?);
         Ok(())
     }
@@ -288,6 +294,11 @@ impl Daemon {
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
         self.node.folder().join("ztunnel.log")
+    }
+
+    fn open_log(&self) -> Result<File, LabError> {
+        let log = self.log_file();
+        File::options().create(true).append(true).open(&log).map_err(LabError::file(log))
     }
 
     fn config(&self, lab: &Lab, ca: &Authority) -> Value {

@@ -1,11 +1,13 @@
 //! What users see of a mesh: who reaches whom, on which path, under which identity, and what of it is on the wire.
 
 mod authorization;
+mod egress;
 mod endings;
 mod enrolment;
 mod failure;
 mod identity;
 mod policy;
 mod restart;
+mod shutdown;
 mod streams;
 mod traffic;

@@ -9,7 +9,8 @@ use clap::Args;
 use crate::bench::limits;
 use crate::error::XtaskError;
 
-/// Opens connections, sends one request on each, says how many are open, and holds them until its input ends.
+/// Opens connections, sends one request on each, says how many are open, and holds them until its input ends. For each
+/// line of it, sends one more on each, and says how many were answered.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct HoldArgs {
     to: SocketAddr,
@@ -24,7 +25,11 @@ impl HoldArgs {
             held.push(self.open()?);
         }
         println!("{}", held.len());
-        std::io::stdin().read_to_end(&mut Vec::new())?;
+        for line in std::io::stdin().lines() {
+            line?;
+            let answered = held.iter_mut().filter_map(|stream| ask(stream).ok());
+            println!("{}", answered.count());
+        }
         Ok(())
     }
 
@@ -32,11 +37,19 @@ impl HoldArgs {
     fn open(&self) -> Result<TcpStream, XtaskError> {
         let mut stream = TcpStream::connect_timeout(&self.to, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
-        // One byte of the answer is enough.
-        stream.read_exact(&mut [0])?;
+        ask(&mut stream)?;
         Ok(stream)
     }
+}
+
+fn ask(stream: &mut TcpStream) -> std::io::Result<()> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+    // It is small and comes in one piece.
+    let mut answer = [0; 4096];
+    if stream.read(&mut answer)? == 0 {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
 }
 
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -80,8 +80,9 @@ impl Failure {
                 ResponseFlag::NetworkPolicy
             }
             Self::Tls { source, .. } => match **source {
+                // What our verifier said within rustls is among them.
+                HandshakeError::Peer(_) => ResponseFlag::IdentityError,
                 HandshakeError::NoH2 => ResponseFlag::H2HandshakeFailure,
-                ref error if is_about_identity(error) => ResponseFlag::IdentityError,
                 _ => ResponseFlag::TlsFailure,
             },
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
@@ -126,14 +127,5 @@ impl Failure {
             | Self::Unavailable(_)
             | Self::UnknownSource => false,
         }
-    }
-}
-
-/// Whether a handshake failed over who the peer is. rustls wraps what our verifier says.
-pub(super) fn is_about_identity(error: &HandshakeError) -> bool {
-    match error {
-        HandshakeError::Peer(_) => true,
-        HandshakeError::Tls(error) => certs::PeerError::from_rustls(error).is_some(),
-        _ => false,
     }
 }

@@ -13,7 +13,6 @@ use hbone::tunnel::{Timing, Tunnel, drive};
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
-use super::failure::is_about_identity;
 use super::pod::ServedPod;
 use super::tunnelled::{self, Inbound};
 use super::worker::Worker;
@@ -92,7 +91,8 @@ async fn handshake(
         let established = record::accept(socket, configs.server()).await;
         established
             .inspect_err(|error| {
-                failed(worker, if is_about_identity(error) { "identity" } else { "tls" });
+                let is_peer = matches!(error, record::HandshakeError::Peer(_));
+                failed(worker, if is_peer { "identity" } else { "tls" });
                 tracing::debug!(%from, error = describe(error), "handshake failed");
             })
             .ok()

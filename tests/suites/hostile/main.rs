@@ -1,0 +1,11 @@
+//! What pods and peers can do on purpose, and that it takes the service from nobody else.
+
+mod frames;
+mod peer;
+mod reach;
+mod requests;
+mod resources;
+mod reuse;
+mod scene;
+mod shares;
+mod trickle;

@@ -1,0 +1,197 @@
+//! What runs out: descriptors, room for logs, memory.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use harness::{Daemon, LabError, Mesh, PATIENCE, eventually};
+use nix::mount::{MsFlags, mount};
+use serde_json::json;
+
+use crate::scene::{ECHO, Scene};
+
+#[test]
+fn a_daemon_without_descriptors_waits_says_so_and_goes_on() -> Result<(), LabError> {
+    let scene = Scene::up(json!({}))?;
+    let (client, to) = (scene.client(), scene.server().at(ECHO));
+    let daemon = scene.mesh.daemon("node1");
+    scene.check_served()?;
+    limit_files(daemon, open_files(daemon)? + 30)?;
+    let mut all = (0..100).map(|_| client.connect(to)).collect::<Result<Vec<_>, _>>()?;
+    for stream in &mut all {
+        stream.write_all(b"x")?;
+    }
+    eventually("the daemon says that it has no descriptors", || {
+        let log = daemon.log()?;
+        let said = log.lines().any(|line| line.contains("turned away") && line.contains("open_files"));
+        Ok(said.then_some(()))
+    })?;
+    let before = ticks(daemon)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = ticks(daemon)? - before;
+    assert!(spent < 30, "it spins: {spent} hundredths of a second in one");
+    // Those that it has are served; each that ends makes room for one that waits.
+    let mut served = 0;
+    while let Some(mut stream) = first_answered(&mut all)? {
+        stream.write_all(b"y")?;
+        served += 1;
+    }
+    assert_eq!(served, 100);
+    scene.check_served()?;
+    let turned_away = "ambient_connections_turned_away_total";
+    daemon.wait_metric(turned_away, &[("limit", "open_files")], |count| count > 0.0).map(drop)
+}
+
+#[test]
+fn a_reader_of_logs_that_stalls_holds_up_nothing() -> Result<(), LabError> {
+    let scene = Scene::up(json!({}))?;
+    let daemon = scene.mesh.daemon("node1");
+    let (_unread, pipe) = io::pipe()?;
+    daemon.terminate(PATIENCE)?;
+    daemon.run_to(pipe.into())?;
+    scene.mesh.wait_settled()?;
+    // More records than the pipe and the queue hold.
+    call(&scene.mesh, 10_000)?;
+    let lost = daemon.wait_metric("ambient_log_lines_lost_total", &[("reason", "full")], |it| it > 0.0)?;
+    assert!(lost < 10_000.0, "{lost} lines are more than there were");
+    call(&scene.mesh, 100)
+}
+
+#[test]
+fn a_full_disk_under_the_log_holds_up_nothing_and_lines_come_again_when_there_is_room() -> Result<(), LabError>
+{
+    let scene = Scene::up(json!({}))?;
+    let daemon = scene.mesh.daemon("node1");
+    let disk = scene.mesh.folder().join("disk");
+    fs::create_dir(&disk)?;
+    // The lab unmounts it.
+    mount(Some("tmpfs"), &disk, Some("tmpfs"), MsFlags::empty(), Some("size=64k"))
+        .map_err(io::Error::from)?;
+    let (log, ballast) = (disk.join("log"), disk.join("ballast"));
+    fs::write(&ballast, [0; 32 * 1024])?;
+    let file = fs::File::options().create(true).append(true).open(&log)?;
+    daemon.terminate(PATIENCE)?;
+    daemon.run_to(file.into())?;
+    scene.mesh.wait_settled()?;
+    call(&scene.mesh, 300)?;
+    let lost = "ambient_log_lines_lost_total";
+    daemon.wait_metric(lost, &[("reason", "write")], |count| count > 0.0)?;
+    fs::remove_file(&ballast)?;
+    let full = fs::metadata(&log)?.len();
+    call(&scene.mesh, 10)?;
+    eventually("records are written again", || Ok((fs::metadata(&log)?.len() > full).then_some(())))
+}
+
+#[test]
+fn ten_thousand_idle_connections_cost_little_and_all_still_work() -> Result<(), LabError> {
+    const COUNT: usize = 10_000;
+    const PORT: u16 = 8090;
+    let scene = Scene::up(json!({}))?;
+    let (client, server) = (scene.client(), scene.server());
+    let program = xtask()?;
+    let _server = server.spawn(&format!("{} serve {PORT}", program.display()))?;
+    eventually("the server listens", || Ok(client.connect(server.at(PORT)).and_then(asked).ok()))?;
+    let before = memory(&scene.mesh)?;
+    let command = format!("exec {} hold {} {COUNT}", program.display(), server.at(PORT));
+    let mut holder = client.netns().shell(&command).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let (mut asking, told) = (holder.stdin.take(), holder.stdout.take());
+    let mut told = BufReader::new(told.expect("its output is a pipe")).lines();
+    let mut next = || told.next().transpose().map(Option::unwrap_or_default);
+    assert_eq!(next()?, COUNT.to_string(), "so many are open");
+    scene.check_served()?;
+    let each = (memory(&scene.mesh)? - before) / COUNT;
+    println!("{each} bytes for each of {COUNT} connections, in two daemons together");
+    assert!(each < 16 * 1024, "{each} bytes each");
+    writeln!(asking.as_mut().expect("its input is a pipe"), "again")?;
+    assert_eq!(next()?, COUNT.to_string(), "so many still answer");
+    drop(asking);
+    assert!(holder.wait()?.success());
+    Ok(())
+}
+
+/// Makes so many connections from the client to the server, one after the other on each of a few threads, each of which
+/// must be served.
+fn call(mesh: &Mesh, count: usize) -> Result<(), LabError> {
+    let (client, to) = (mesh.pod("shop/client"), mesh.pod("shop/server").at(ECHO));
+    let called = |count: usize| (0..count).try_for_each(|_| client.connect(to).and_then(exchange));
+    let callers = 8.min(count);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..callers).map(|_| scope.spawn(|| called(count / callers + 1))).collect();
+        threads.into_iter().try_for_each(|it| it.join().expect("a caller does not panic"))
+    })?;
+    Ok(())
+}
+
+fn exchange(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])
+}
+
+fn asked(mut stream: TcpStream) -> io::Result<()> {
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")?;
+    stream.read_exact(&mut [0])
+}
+
+/// Takes out a connection whose byte came back; waits for one.
+fn first_answered(all: &mut Vec<TcpStream>) -> Result<Option<TcpStream>, LabError> {
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let answered = eventually("a connection is served", || {
+        for (at, stream) in all.iter_mut().enumerate() {
+            stream.set_nonblocking(true)?;
+            match stream.read(&mut [0]) {
+                Ok(1) => return Ok(Some(at)),
+                Ok(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    })?;
+    let stream = all.swap_remove(answered);
+    stream.set_nonblocking(false)?;
+    Ok(Some(stream))
+}
+
+fn pid(daemon: &Daemon) -> u32 {
+    daemon.pid().expect("the daemon runs")
+}
+
+fn open_files(daemon: &Daemon) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{}/fd", pid(daemon)))?.count())
+}
+
+fn limit_files(daemon: &Daemon, count: usize) -> io::Result<()> {
+    let mut command = Command::new("prlimit");
+    command.arg("--pid").arg(pid(daemon).to_string()).arg(format!("--nofile={count}:{count}"));
+    assert!(command.status()?.success());
+    Ok(())
+}
+
+/// Processor time that a daemon has used, in hundredths of a second.
+fn ticks(daemon: &Daemon) -> io::Result<u64> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid(daemon)))?;
+    let fields = stat.rsplit_once(')').map_or("", |it| it.1).split_whitespace();
+    Ok(fields.skip(11).take(2).filter_map(|it| it.parse::<u64>().ok()).sum())
+}
+
+/// Resident memory of all daemons together, in bytes.
+fn memory(mesh: &Mesh) -> io::Result<usize> {
+    let of = |daemon: &Daemon| {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid(daemon)))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        Ok(line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()).unwrap_or(0) * 1024)
+    };
+    mesh.daemons().iter().map(of).sum()
+}
+
+/// The program that holds connections for the bench; it is built next to the suites.
+fn xtask() -> Result<PathBuf, LabError> {
+    let running = std::env::current_exe()?;
+    let mut places = running.ancestors().skip(1).take(2).map(|folder| folder.join("xtask"));
+    places.find(|path| path.is_file()).ok_or_else(|| LabError::NoProgram("xtask".into()))
+}
