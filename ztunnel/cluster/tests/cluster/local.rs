@@ -132,6 +132,17 @@ fn an_exclusion_never_opens_what_policy_keeps_shut() {
         (authorization("shop/allow", "{rules: [{to: [{operation: {ports: [\"80\"]}}]}]}"), &[80], 0),
         (authorization("shop/allow", "{rules: [{from: [{source: {namespaces: [x]}}]}]}"), &[], 0),
         (authorization("shop/allow", "{}"), &[], 0),
+        (authorization("other/allow", "{rules: [{from: [{source: {namespaces: [x]}}]}]}"), &[80, 81], 1),
+        (authorization("shop/allow", "{rules: [{to: [{operation: {notPorts: [\"80\"]}}]}]}"), &[81], 0),
+        (
+            authorization(
+                "shop/allow",
+                "{rules: [{from: [{source: {principals: [x]}}], to: [{operation: {ports: [\"80\"]}}]}, \
+                 {to: [{operation: {ports: [\"81\"]}}]}]}",
+            ),
+            &[81],
+            0,
+        ),
         (authorization("shop/audit", "{action: AUDIT, rules: [{}]}"), &[80, 81], 1),
         (
             authorization("shop/deny", "{action: DENY, rules: [{to: [{operation: {ports: [\"80\"]}}]}]}"),
