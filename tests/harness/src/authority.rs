@@ -9,7 +9,8 @@ use serde_json::json;
 use crate::lab::{WIRE_V4, WIRE_V6};
 use crate::process::Process;
 use crate::program::{daemon_command, run};
-use crate::{Lab, LabError, Node, eventually};
+use crate::spec::merge;
+use crate::{Answer, Lab, LabError, MeshOptions, Node, admin, eventually};
 
 /// A running `ztunnel ca`.
 #[derive(Debug)]
@@ -20,11 +21,11 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a key for each node, and a root, and starts the CA.
+    /// Makes a key for each node, and starts the CA, which makes itself a root unless the options bring one.
     ///
     /// # Errors
     /// When it does not come up.
-    pub(crate) fn start(lab: &Lab, program: &Path) -> Result<Self, LabError> {
+    pub(crate) fn start(lab: &Lab, program: &Path, options: &MeshOptions) -> Result<Self, LabError> {
         let folder = lab.folder().join("ca");
         for part in ["nodes", "root"] {
             let part = folder.join(part);
@@ -33,11 +34,16 @@ impl Authority {
         for node in lab.nodes() {
             make_node_key(program, &folder, node)?;
         }
-        let config = json!({
+        for (name, text) in &options.root {
+            let path = folder.join("root").join(name);
+            fs::write(&path, text).map_err(LabError::file(path))?;
+        }
+        let mut config = json!({
             "root": { "folder": folder.join("root"), "publish": folder.join("roots.pem") },
             "trust": { "nodes": folder.join("nodes"), "manifests": lab.manifests() },
             "listen": { "address": format!("[::]:{PORT}"), "adminSocket": folder.join("admin.sock") },
         });
+        merge(&mut config, &options.ca);
         let path = folder.join("ca.yaml");
         fs::write(&path, config.to_string()).map_err(LabError::file(path))?;
         let process = Self::run(lab, program, &folder)?;
@@ -67,6 +73,24 @@ impl Authority {
     /// The file of the roots that it signs under.
     pub fn roots(&self) -> PathBuf {
         self.folder.join("roots.pem")
+    }
+
+    /// The folder of its key and roots.
+    pub fn root_folder(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// Asks its admin server.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn get(&self, path: &str) -> Result<Answer, LabError> {
+        admin::request(&self.admin_socket(), "GET", path)
+    }
+
+    /// Its admin server's Unix socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
     }
 
     /// What it logged.

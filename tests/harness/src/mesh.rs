@@ -1,12 +1,14 @@
 //! A lab with a CA and a daemon on each node.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::{Authority, Cluster, Daemon, Lab, LabError, PATIENCE, Pod, program};
+use crate::spec::merge;
+use crate::{Authority, Cluster, Daemon, Lab, LabError, Node, PATIENCE, Pod, program};
 
 /// A lab with a CA and a daemon on each node. Dropped, the processes end before their namespaces.
 #[derive(Debug)]
@@ -23,6 +25,12 @@ pub struct MeshOptions {
     pub program: Option<PathBuf>,
     /// Changes to the daemons' configuration, by groups: `{"path": {"nodeLocal": false}}`.
     pub config: Value,
+    /// Changes to the configuration of single nodes' daemons, by node.
+    pub nodes: BTreeMap<String, Value>,
+    /// Changes to the CA's configuration.
+    pub ca: Value,
+    /// Files, name and content, that are in the CA's folder before it starts.
+    pub root: Vec<(String, String)>,
     /// How long the daemons may take to be ready.
     pub patience: Duration,
     /// Too much for asking daemons for all that they know, which also changes what they use.
@@ -36,6 +44,9 @@ impl Default for MeshOptions {
         Self {
             program: None,
             config: Value::Object(Map::new()),
+            nodes: BTreeMap::new(),
+            ca: Value::Object(Map::new()),
+            root: Vec::new(),
             patience: PATIENCE,
             large: false,
             foreign: Vec::new(),
@@ -66,10 +77,14 @@ impl Mesh {
     /// As [`Mesh::up`].
     pub fn on(lab: Lab, options: &MeshOptions) -> Result<Self, LabError> {
         let program = options.program.clone().map_or_else(program::ztunnel, Ok)?;
-        let ca = Authority::start(&lab, &program)?;
+        let ca = Authority::start(&lab, &program, options)?;
         let patch =
             if options.config.is_null() { Value::Object(Default::default()) } else { options.config.clone() };
-        let start = |node| Daemon::start(&lab, node, &program, &ca, &patch);
+        let start = |node: &Node| {
+            let mut patch = patch.clone();
+            options.nodes.get(node.name()).into_iter().for_each(|own| merge(&mut patch, own));
+            Daemon::start(&lab, node, &program, &ca, &patch)
+        };
         let ours = lab.nodes().iter().filter(|node| !options.foreign.iter().any(|it| it == node.name()));
         let daemons = ours.map(start).collect::<Result<Vec<_>, _>>()?;
         let mesh = Self { daemons, ca, lab };

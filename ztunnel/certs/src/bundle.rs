@@ -6,11 +6,16 @@ use identity::TrustDomain;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
-/// The roots of one trust domain.
+use crate::leaf::Leaf;
+use crate::revocation::RevocationLists;
+use crate::verify::PeerError;
+
+/// The roots of one trust domain, and what it has revoked.
 #[derive(Debug, Clone)]
 pub struct TrustBundle {
     roots: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
+    revocations: RevocationLists,
 }
 
 /// Why a text holds no usable roots.
@@ -47,7 +52,7 @@ impl TrustBundle {
             Err(source) => Err(ParseRootsError::Root { index, source }),
         };
         let anchors = roots.iter().enumerate().map(anchor).collect::<Result<_, _>>()?;
-        Ok(Self { roots, anchors })
+        Ok(Self { roots, anchors, revocations: RevocationLists::default() })
     }
 
     /// Reads concatenated PEM certificates.
@@ -57,6 +62,17 @@ impl TrustBundle {
     pub fn from_pem(text: &[u8]) -> Result<Self, ParseRootsError> {
         let roots = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>();
         Self::new(roots.map_err(ParseRootsError::Pem)?)
+    }
+
+    /// The same roots, with these revocation lists.
+    #[must_use]
+    pub fn with_revocations(self, revocations: RevocationLists) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// The revocation lists.
+    pub fn revocations(&self) -> &RevocationLists {
+        &self.revocations
     }
 
     /// The root certificates.
@@ -71,7 +87,7 @@ impl TrustBundle {
 
 impl PartialEq for TrustBundle {
     fn eq(&self, other: &Self) -> bool {
-        self.roots == other.roots
+        self.roots == other.roots && self.revocations == other.revocations
     }
 }
 
@@ -90,6 +106,22 @@ impl Bundles {
     /// The bundle of `domain`, if its peers are accepted.
     pub fn of(&self, domain: &TrustDomain) -> Option<&TrustBundle> {
         self.domains.get(domain)
+    }
+
+    /// Checks that nothing of a chain that verified is revoked.
+    ///
+    /// # Errors
+    /// When it is, or it is not a peer's chain at all.
+    pub fn check_revocation(&self, chain: &[CertificateDer<'_>]) -> Result<(), PeerError> {
+        if self.domains.values().all(|bundle| bundle.revocations.is_empty()) {
+            return Ok(());
+        }
+        let identity = Leaf::of_chain(chain)?.identity;
+        let Some(bundle) = self.of(&identity.trust_domain()) else { return Ok(()) };
+        match bundle.revocations.revoked(chain, &bundle.anchors) {
+            Some(serial) => Err(PeerError::Revoked { identity, serial }),
+            None => Ok(()),
+        }
     }
 
     /// All domains and their bundles, by name.

@@ -86,6 +86,14 @@ pub fn serial_number(certificate: &CertificateDer<'_>) -> Result<String, LeafErr
     Ok(parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The last second of a certificate of any kind, in seconds since 1970.
+///
+/// # Errors
+/// When it doesn't parse.
+pub fn not_after(certificate: &CertificateDer<'_>) -> Result<u64, LeafError> {
+    Ok(validity(certificate)?.1.as_secs())
+}
+
 /// When a certificate of any kind is valid.
 pub(crate) fn validity(certificate: &CertificateDer<'_>) -> Result<(UnixTime, UnixTime), LeafError> {
     validity_of(&parse(certificate)?)

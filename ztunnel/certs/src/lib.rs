@@ -1,7 +1,8 @@
 //! Keys, certificate requests, trust, verifiers, TLS configurations, renewal and the CA client.
 //!
 //! - [`leaf`]: what a certificate says: its identity and how long it lasts;
-//! - [`bundle`]: the roots of each trust domain; [`verify`]: chains checked against them; [`trust`]: where they come from;
+//! - [`bundle`]: the roots of each trust domain; [`verify`]: chains checked against them, [`revocation`]: unless they are
+//!   taken back; [`trust`]: where all that comes from;
 //! - [`key`]: leaf keys and requests, [`credential`]: a key with its chain;
 //! - [`configs`]: TLS configurations, built once for an identity and epoch; [`tickets`]: their session tickets;
 //! - [`signer`]: who signs; [`ca_client`]: one over the network, [`wire`]: how it is asked, [`token`]: by whom;
@@ -23,6 +24,7 @@ mod peers;
 mod pem;
 mod provider;
 mod request;
+mod revocation;
 mod server;
 mod serving;
 mod signer;
@@ -45,10 +47,11 @@ pub use identities::{
     IdentityStatus, Unavailable, UnavailableReason, Upkeep,
 };
 pub use key::{KeyError, LeafKey};
-pub use leaf::{Leaf, LeafError, peer_identity, serial_number};
+pub use leaf::{Leaf, LeafError, not_after, peer_identity, serial_number};
 pub use peers::PeerIdentities;
 pub use pem::pem_of;
 pub use request::{LeafRequest, LeafRequestError};
+pub use revocation::{ParseListsError, RevocationLists};
 pub use server::ServerTls;
 pub use serving::{ServingError, ServingTls};
 pub use signer::{RootsError, SignError, SignedChain, Signer};

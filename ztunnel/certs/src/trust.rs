@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use identity::TrustDomain;
 use rustls_pki_types::CertificateDer;
 
-use crate::bundle::{Bundles, TrustBundle};
-use crate::signer::RootsError;
+use crate::bundle::{Bundles, ParseRootsError, TrustBundle};
+use crate::revocation::{ParseListsError, RevocationLists};
 
 /// Where roots are read from.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct TrustFiles {
     pub roots: PathBuf,
     /// PEM files of the roots of other trust domains whose peers are accepted. None of them speaks for the own one.
     pub federated: BTreeMap<TrustDomain, PathBuf>,
+    /// Files of the revocation lists of each trust domain, in PEM or DER.
+    pub revocations: BTreeMap<TrustDomain, PathBuf>,
 }
 
 /// A partner is the mesh itself.
@@ -32,84 +34,124 @@ pub struct FederatedWithItself {
 #[derive(Debug)]
 pub(crate) struct Trust {
     domain: TrustDomain,
-    files: BTreeMap<TrustDomain, RootsFile>,
+    roots: BTreeMap<TrustDomain, Watched<Vec<CertificateDer<'static>>>>,
+    revocations: BTreeMap<TrustDomain, Watched<RevocationLists>>,
 }
 
-#[derive(Debug)]
-struct RootsFile {
-    path: PathBuf,
-    /// What was read last; none before the first time, or when it could not be read.
-    text: Option<Vec<u8>>,
-    /// What was last read without fault.
-    roots: Vec<CertificateDer<'static>>,
+/// What came or went with a reload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Reloaded {
+    pub(crate) roots: bool,
+    pub(crate) revocations: bool,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error(transparent)]
+    Lists(#[from] ParseListsError),
+    #[error("it cannot be read")]
+    Read(#[source] std::io::Error),
+    #[error(transparent)]
+    Roots(#[from] ParseRootsError),
 }
 
 impl Trust {
     pub(crate) fn new(files: TrustFiles) -> Result<Self, FederatedWithItself> {
-        let TrustFiles { domain, roots, federated } = files;
+        let TrustFiles { domain, roots, mut federated, revocations } = files;
         if federated.contains_key(&domain) {
             return Err(FederatedWithItself { domain });
         }
-        let file = |path| RootsFile { path, text: None, roots: Vec::new() };
-        let mut files: BTreeMap<_, _> =
-            federated.into_iter().map(|(domain, path)| (domain, file(path))).collect();
-        files.insert(domain.clone(), file(roots));
-        Ok(Self { domain, files })
+        federated.insert(domain.clone(), roots);
+        let roots = federated.into_iter().map(|(domain, path)| (domain, Watched::new(path)));
+        let revocations = revocations.into_iter().map(|(domain, path)| (domain, Watched::new(path)));
+        Ok(Self { domain, roots: roots.collect(), revocations: revocations.collect() })
     }
 
-    /// Reads the files again; says whether any root came or went. A file that is broken leaves what was there.
-    pub(crate) fn reload(&mut self) -> bool {
-        let mut changed = false;
-        for (domain, file) in &mut self.files {
-            match file.reload() {
-                Ok(file_changed) => changed |= file_changed,
-                Err(error) => {
-                    let cause = crate::describe(&error);
-                    tracing::warn!(%domain, path = %file.path.display(), cause, "roots are not read");
-                }
-            }
+    /// Reads the files again; says what came or went. A file that is broken leaves what was there.
+    pub(crate) fn reload(&mut self) -> Reloaded {
+        let roots = |text: &[u8]| {
+            let mut roots = TrustBundle::from_pem(text)?.roots().to_vec();
+            sort(&mut roots);
+            Ok(roots)
+        };
+        let lists = |bytes: &[u8]| Ok(RevocationLists::parse(bytes)?);
+        Reloaded {
+            roots: reload_all(&mut self.roots, "roots are not read", roots),
+            revocations: reload_all(&mut self.revocations, "revocation lists are not read", lists),
         }
-        changed
     }
 
     /// The bundles, with what the CA said of the own domain's roots.
     pub(crate) fn bundles<'r>(&self, learned: impl Iterator<Item = &'r CertificateDer<'static>>) -> Bundles {
         let mut roots: BTreeMap<_, _> =
-            self.files.iter().map(|(domain, file)| (domain.clone(), file.roots.clone())).collect();
+            self.roots.iter().map(|(domain, file)| (domain.clone(), file.value.clone())).collect();
         let own = roots.entry(self.domain.clone()).or_default();
         own.extend(learned.cloned());
         sort(own);
         own.truncate(MAX_ROOTS);
         // Both sources hold usable roots only; a domain without any accepts nobody.
-        roots
-            .into_iter()
-            .filter_map(|(domain, roots)| Some((domain, TrustBundle::new(roots).ok()?)))
-            .collect()
+        let bundle = |(domain, roots)| {
+            let lists = self.revocations.get(&domain).map(|file| file.value.clone()).unwrap_or_default();
+            Some((domain, TrustBundle::new(roots).ok()?.with_revocations(lists)))
+        };
+        roots.into_iter().filter_map(bundle).collect()
     }
 }
 
-impl RootsFile {
-    /// Whether there are other roots in it than before. A fault is told once, not each time.
-    fn reload(&mut self) -> Result<bool, RootsError> {
+/// A file that may change.
+#[derive(Debug)]
+struct Watched<T> {
+    path: PathBuf,
+    /// What was read last; none before the first time. Its absence is remembered as being empty.
+    text: Option<Vec<u8>>,
+    /// What was last read without fault.
+    value: T,
+}
+
+impl<T: Default + PartialEq> Watched<T> {
+    fn new(path: PathBuf) -> Self {
+        Self { path, text: None, value: T::default() }
+    }
+
+    /// Whether there is something else in it than before. A fault is told once, not each time.
+    fn reload(&mut self, parse: impl Fn(&[u8]) -> Result<T, FileError>) -> Result<bool, FileError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) => {
                 let known = self.text.as_ref().is_some_and(Vec::is_empty);
                 self.text = Some(Vec::new());
-                return if known { Ok(false) } else { Err(RootsError::Read(error)) };
+                return if known { Ok(false) } else { Err(FileError::Read(error)) };
             }
         };
         if self.text.as_ref() == Some(&text) {
             return Ok(false);
         }
-        let bundle = TrustBundle::from_pem(&text);
+        let parsed = parse(&text);
         self.text = Some(text);
-        let mut roots = bundle?.roots().to_vec();
-        sort(&mut roots);
-        let changed = roots != self.roots;
-        self.roots = roots;
+        let value = parsed?;
+        let changed = value != self.value;
+        self.value = value;
         Ok(changed)
     }
+}
+
+fn reload_all<T: Default + PartialEq>(
+    files: &mut BTreeMap<TrustDomain, Watched<T>>,
+    complaint: &'static str,
+    parse: impl Fn(&[u8]) -> Result<T, FileError>,
+) -> bool {
+    let mut changed = false;
+    for (domain, file) in files {
+        match file.reload(&parse) {
+            Ok(file_changed) => changed |= file_changed,
+            Err(error) => {
+                let cause = crate::describe(&error);
+                tracing::warn!(%domain, path = %file.path.display(), cause, "{complaint}");
+            }
+        }
+    }
+    changed
 }
 
 /// So that the same roots make the same bundle, wherever they come from.
@@ -133,13 +175,13 @@ mod tests {
         let (one, two) = (root(), root());
         fs::write(&path, pem_of(std::slice::from_ref(&one))).unwrap();
         let mut trust = trust(path.clone(), BTreeMap::new()).unwrap();
-        assert!(trust.reload());
-        assert!(!trust.reload(), "nothing changed");
+        assert!(trust.reload().roots);
+        assert_eq!(trust.reload(), Reloaded::default(), "nothing changed");
         let bundles = trust.bundles([&two, &one].into_iter());
         assert_eq!(bundles.of(&domain()).unwrap().roots().len(), 2);
 
         fs::write(&path, pem_of(std::slice::from_ref(&two))).unwrap();
-        assert!(trust.reload());
+        assert!(trust.reload().roots);
         assert_eq!(trust.bundles(std::iter::empty()).of(&domain()).unwrap().roots(), [two]);
     }
 
@@ -152,9 +194,9 @@ mod tests {
         let mut trust = trust(path.clone(), BTreeMap::new()).unwrap();
         trust.reload();
         fs::write(&path, "not PEM").unwrap();
-        assert!(!trust.reload());
+        assert!(!trust.reload().roots);
         fs::remove_file(&path).unwrap();
-        assert!(!trust.reload());
+        assert!(!trust.reload().roots);
         assert_eq!(trust.bundles(std::iter::empty()).of(&domain()).unwrap().roots(), [one]);
     }
 
@@ -183,7 +225,7 @@ mod tests {
         roots: PathBuf,
         federated: BTreeMap<TrustDomain, PathBuf>,
     ) -> Result<Trust, FederatedWithItself> {
-        Trust::new(TrustFiles { domain: domain(), roots, federated })
+        Trust::new(TrustFiles { domain: domain(), roots, federated, revocations: BTreeMap::new() })
     }
 
     fn domain() -> TrustDomain {

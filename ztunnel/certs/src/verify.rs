@@ -45,6 +45,14 @@ pub enum PeerError {
     /// The leaf doesn't say who the peer is.
     #[error(transparent)]
     Leaf(#[from] LeafError),
+    /// A certificate of the chain is revoked.
+    #[error("certificate {serial} of {identity} or of its issuers is revoked")]
+    Revoked {
+        /// Whom the leaf names.
+        identity: SpiffeId,
+        /// The number of the revoked certificate.
+        serial: String,
+    },
     /// No bundle is known for the peer's trust domain.
     #[error("trust domain {0} is not trusted")]
     UntrustedDomain(TrustDomain),
@@ -102,6 +110,7 @@ impl ChainVerifier {
             return Ok(leaf);
         }
         self.verify_path(&leaf, chain, role, now)?;
+        self.bundles.check_revocation(chain)?;
         self.remember(digest, window(chain)?);
         Ok(leaf)
     }

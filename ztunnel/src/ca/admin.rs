@@ -1,16 +1,17 @@
 //! Where the CA itself is asked.
 
-use certs::serial_number;
+use certs::{not_after, serial_number};
 use daemon::admin::{Admin, BindError, Places, ready_made};
 use daemon::tasks::Tasks;
 use prometheus::IntCounterVec;
 use rustls_pki_types::CertificateDer;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::CaServer;
 use super::config::{CaServerConfig, ListenConfig, OPTIONS};
 use super::metrics::CaMetrics;
 use super::source::Problems;
+use super::status::{CaStatus, ShownCertificate};
 
 /// Adds what a CA shows.
 pub(super) fn provide(
@@ -25,14 +26,12 @@ pub(super) fn provide(
         "ca",
         ready_made(move || {
             let root = root.current();
-            let (requests, signatures, refusals) = metrics.totals();
-            json!({
-                "chain": serials(root.authority.chain()),
-                "trusted_roots": serials(&root.trusted),
-                "chain_ends": root.authority.not_after().as_secs(),
-                "requests": requests,
-                "signatures": signatures,
-                "refusals": refusals,
+            let authority = &root.authority;
+            json!(CaStatus {
+                chain: shown(authority.chain()),
+                trusted_roots: shown(&root.trusted),
+                chain_ends: authority.not_after().as_secs(),
+                counts: metrics.counts(),
             })
         }),
     );
@@ -57,6 +56,10 @@ pub(super) async fn listen(
     places.serve(admin, panics, tasks).await.map_err(|(_option, error)| error)
 }
 
-fn serials(certificates: &[CertificateDer<'_>]) -> Vec<Value> {
-    certificates.iter().map(|certificate| json!(serial_number(certificate).ok())).collect()
+fn shown(certificates: &[CertificateDer<'_>]) -> Vec<ShownCertificate> {
+    let shown = |certificate| ShownCertificate {
+        serial: serial_number(certificate).unwrap_or_default(),
+        ends: not_after(certificate).unwrap_or_default(),
+    };
+    certificates.iter().map(shown).collect()
 }

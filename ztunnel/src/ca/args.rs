@@ -8,6 +8,7 @@ use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 use super::config::{CaServerConfig, OPTIONS};
 use super::node_key::NodeKeyArgs;
 use super::node_token::NodeTokenArgs;
+use super::status::StatusArgs;
 
 /// Runs the mesh's certificate authority. Flags win over environment variables, which win over the file.
 #[derive(Clone, Debug, Args)]
@@ -29,6 +30,7 @@ pub struct CaArgs {
 pub(super) enum CaVerb {
     NodeKey(NodeKeyArgs),
     NodeToken(NodeTokenArgs),
+    Status(StatusArgs),
 }
 
 impl CaArgs {

@@ -1,9 +1,11 @@
 //! What a CA counts. Names are those of Istio's, where it counts the same.
 
 use daemon::metrics::{Metrics, RegisterError};
+use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 
 use super::Refusal;
+use super::status::CaCounts;
 
 /// A CA's own metrics.
 #[derive(Clone, Debug)]
@@ -74,9 +76,18 @@ impl CaMetrics {
         self.serving_expiry.set(i64::try_from(at).unwrap_or(i64::MAX));
     }
 
-    /// Requests, signatures, and refusals of all reasons.
-    pub(super) fn totals(&self) -> (u64, u64, u64) {
-        let (requests, signatures) = (self.requests.get(), self.signatures.get());
-        (requests, signatures, requests.saturating_sub(signatures))
+    /// What became of requests so far.
+    pub(super) fn counts(&self) -> CaCounts {
+        let families = self.refusals.collect();
+        let samples = families.iter().flat_map(|family| family.get_metric());
+        let by_reason = samples.filter_map(|sample| {
+            let reason = sample.get_label().first()?.value().to_owned();
+            Some((reason, self.refusals.with_label_values(&[sample.get_label().first()?.value()]).get()))
+        });
+        CaCounts {
+            requests: self.requests.get(),
+            signatures: self.signatures.get(),
+            refusals: by_reason.collect(),
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! logged and counted.
 //!
 //! - [`config`], [`args`]: what it is told; [`node_key`]: how a node is registered, [`node_token`]: how
-//!   a daemon that isn't ours proves to run there;
+//!   a daemon that isn't ours proves to run there; [`status`]: how it fares;
 //! - [`root`]: the key and the roots, made once and followed as they change;
 //! - [`issuer`]: the decision about one request, out of [`nodes`] (who asks), [`replays`] and [`rates`] (whether it may
 //!   at all), and [`runs_on`] (whether it may for whom);
@@ -31,6 +31,7 @@ mod runs_on;
 mod server;
 mod serving;
 mod source;
+mod status;
 
 pub use args::CaArgs;
 pub use files::FileError;
@@ -44,6 +45,7 @@ pub use run::{CaRunError, run};
 pub use runs_on::{Placement, RunsOn};
 pub use server::{CaParts, CaServer, StartError};
 pub use serving::{RenewServingError, ServerNames};
+pub use status::{CaCounts, CaStatus, ShownCertificate, StatusArgs, StatusError};
 
 #[cfg(test)]
 mod tests;

@@ -23,6 +23,7 @@ use super::node_token::NodeTokenCliError;
 use super::root::{NewRoot, RootError, ensure};
 use super::server::{CaParts, CaServer, StartError};
 use super::source::Source;
+use super::status::StatusError;
 
 /// Why the CA cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +64,9 @@ pub enum CaRunError {
     /// The server.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The status of a CA that runs.
+    #[error(transparent)]
+    Status(#[from] StatusError),
 }
 
 /// Does what the command line says: runs the CA until it is told to end, registers a node, or makes a token of one.
@@ -73,6 +77,7 @@ pub fn run(args: &CaArgs) -> Result<(), CaRunError> {
     match &args.verb {
         Some(CaVerb::NodeKey(args)) => return Ok(args.run(&mut io::stdout())?),
         Some(CaVerb::NodeToken(args)) => return Ok(args.run(&mut io::stdout())?),
+        Some(CaVerb::Status(args)) => return Ok(args.run(&mut io::stdout())?),
         None => {}
     }
     let config = args.load()?;

@@ -111,6 +111,10 @@ pub struct CaConfig {
 pub struct TrustConfig {
     /// PEM files of the roots of other trust domains.
     pub federated: BTreeMap<TrustDomain, PathBuf>,
+    /// File of the own domain's revocation lists.
+    pub crl: Option<PathBuf>,
+    /// Files of the revocation lists of other trust domains.
+    pub federated_crls: BTreeMap<TrustDomain, PathBuf>,
 }
 
 /// Where the daemon itself is asked.

@@ -48,6 +48,10 @@ fn options_that_contradict_each_other_are_refused() {
         ),
         ("mesh:\n  clusterId: \"\"\n", "mesh.clusterId: must not be empty"),
         ("trust:\n  federated: cluster.local=/x\n", "trust.federated: must not contain mesh.trustDomain"),
+        (
+            "trust:\n  federatedCrls: a.example=/x\n",
+            "trust.federatedCrls: a.example is not in trust.federated",
+        ),
     ] {
         assert_eq!(resolve(&format!("{SMALL}{more}")).unwrap_err().to_string(), complaint);
     }

@@ -10,15 +10,19 @@ use daemon::metrics::ResponseFlag;
 use super::counts::Decision;
 use super::live::Cut;
 use super::meter::Metered;
+use super::revoked::is_revoked;
 use super::worker::Worker;
 use crate::decision::InboundError;
 use crate::telemetry::{Opening, policy_ref};
 
 impl Worker {
     /// Notes how a connection ended that had come about.
-    pub(super) fn conclude<E: Error>(&self, metered: &Metered, ended: Result<Result<(), E>, Cut>) {
+    pub(super) fn conclude<E: Error + 'static>(&self, metered: &Metered, ended: Result<Result<(), E>, Cut>) {
         match ended {
             Ok(Ok(())) => {}
+            Ok(Err(error)) if is_revoked(&error) => {
+                metered.failed(ResponseFlag::CertRevoked, describe(&error));
+            }
             Ok(Err(error)) => metered.broken(&describe(&error)),
             Err(cut) => self.cut_off(metered, &cut),
         }

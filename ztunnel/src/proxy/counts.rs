@@ -39,6 +39,8 @@ pub struct ProxyMetrics {
     pooled: IntCounterVec,
     /// Tasks that panicked, by name.
     pub panics: IntCounterVec,
+    /// Tunnels refused or cut since the peer's certificate is revoked, by who reports.
+    revoked: IntCounterVec,
     /// Connections carried without protection although the destination should have it.
     pub unprotected: IntCounter,
 }
@@ -122,6 +124,11 @@ impl ProxyMetrics {
                 &["outcome"],
             )?,
             panics: by("ambient_task_panics_total", "Tasks that panicked.", &["task"])?,
+            revoked: by(
+                "istio_crl_policy_rejections_total",
+                "Tunnels refused or cut since the peer's certificate is revoked.",
+                &["reporter"],
+            )?,
             unprotected: metrics.counter(
                 "ambient_unprotected_connections_total",
                 "Connections in plaintext to workloads that are to be captured and are not yet.",
@@ -138,6 +145,15 @@ impl ProxyMetrics {
     /// A tunnel did not come up.
     pub(super) fn handshake_failed(&self, end: TunnelEnd, cause: &str) {
         self.handshake_failures.with_label_values(&[end.label(), cause]).inc();
+    }
+
+    /// A tunnel was refused or cut since the peer's certificate is revoked.
+    pub(super) fn revoked(&self, end: TunnelEnd) {
+        let reporter = match end {
+            TunnelEnd::Inbound => "destination",
+            TunnelEnd::Outbound => "source",
+        };
+        self.revoked.with_label_values(&[reporter]).inc();
     }
 
     /// An upstream was reached on that path, or was not and why.

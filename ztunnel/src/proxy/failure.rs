@@ -10,6 +10,7 @@ use daemon::metrics::ResponseFlag;
 use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
 
+use super::revoked::is_revoked;
 use crate::decision::{InboundError, Refusal, Refused};
 use crate::dns::LookupError;
 
@@ -80,11 +81,13 @@ impl Failure {
                 ResponseFlag::NetworkPolicy
             }
             Self::Tls { source, .. } => match **source {
+                ref error if is_revoked(error) => ResponseFlag::CertRevoked,
                 // What our verifier said within rustls is among them.
                 HandshakeError::Peer(_) => ResponseFlag::IdentityError,
                 HandshakeError::NoH2 => ResponseFlag::H2HandshakeFailure,
                 _ => ResponseFlag::TlsFailure,
             },
+            Self::Stream(error) if is_revoked(error) => ResponseFlag::CertRevoked,
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
             Self::Config(_) | Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
             _ => ResponseFlag::Connect,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
 use super::pod::ServedPod;
+use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
 use super::worker::Worker;
 use super::workers::Arrival;
@@ -58,7 +59,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         tunnel.leave();
     }
     let peer_uid = source.as_ref().map(|source| source.uid.clone());
-    let _open = worker.shared.counts.tunnel(TunnelEnd::Inbound);
+    let _open = (worker.shared.counts.tunnel(TunnelEnd::Inbound), worker.opened(&tunnel, TunnelEnd::Inbound));
     let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
     let inbound = Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
     let ended = drive(tunnel, |request| {
@@ -91,8 +92,15 @@ async fn handshake(
         let established = record::accept(socket, configs.server()).await;
         established
             .inspect_err(|error| {
-                let is_peer = matches!(error, record::HandshakeError::Peer(_));
-                failed(worker, if is_peer { "identity" } else { "tls" });
+                let cause = match error {
+                    error if is_revoked(error) => "revoked",
+                    record::HandshakeError::Peer(_) => "identity",
+                    _ => "tls",
+                };
+                if cause == "revoked" {
+                    worker.shared.counts.revoked(TunnelEnd::Inbound);
+                }
+                failed(worker, cause);
                 tracing::debug!(%from, error = describe(error), "handshake failed");
             })
             .ok()

@@ -7,6 +7,7 @@
 //! - [`outbound`]: what a pod opens, carried by [`tunnel_out`], [`node_local`] or directly;
 //! - [`inbound`]: peers' tunnels, [`tunnelled`]: a connection in one; [`plaintext`]: what comes in without a tunnel;
 //! - [`limits`]: how much one source or one pod may have, by [`shares`];
+//! - [`revoked`]: tunnels, to be cut when a certificate is taken back;
 //! - [`live`]: connections that live, to be asked again when policy changes, and to be listed;
 //! - [`events`]: what enrolment tells.
 
@@ -28,6 +29,7 @@ mod outbound;
 mod plaintext;
 mod pod;
 mod recheck;
+mod revoked;
 mod shared;
 mod shares;
 mod tunnel_out;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use certs::{IdentityConfigs, PeerIdentities, describe};
+use daemon::metrics::ResponseFlag;
 use hbone::forwarded::Forwarded;
 use hbone::h2::{ConnectRequest, Limits, Method};
 use hbone::record::{self, HandshakeError};
@@ -112,7 +113,9 @@ impl Worker {
         self.shared.counts.handshake(TunnelEnd::Outbound, established.resumed, began.elapsed());
         let timing = Timing { idle: Some(self.shared.settings.timeouts.idle_tunnel), ..Timing::default() };
         let tunnel = Tunnel::client(established, Limits::default(), timing, self.buffers.clone());
-        let (driven, open) = (tunnel.clone(), self.shared.counts.tunnel(TunnelEnd::Outbound));
+        let open =
+            (self.shared.counts.tunnel(TunnelEnd::Outbound), self.opened(&tunnel, TunnelEnd::Outbound));
+        let driven = tunnel.clone();
         self.tasks.spawn_local("tunnel", async move {
             let ended = drive(driven, |_| {}).await;
             drop(open);
@@ -124,7 +127,11 @@ impl Worker {
     fn failed_handshake(&self, failure: Failure) -> Arc<Failure> {
         let cause = match failure {
             Failure::TlsTimeout { .. } => "timeout",
-            _ if failure.flag() == daemon::metrics::ResponseFlag::IdentityError => "identity",
+            _ if failure.flag() == ResponseFlag::IdentityError => "identity",
+            _ if failure.flag() == ResponseFlag::CertRevoked => {
+                self.shared.counts.revoked(TunnelEnd::Outbound);
+                "revoked"
+            }
             _ => "tls",
         };
         self.shared.counts.handshake_failed(TunnelEnd::Outbound, cause);

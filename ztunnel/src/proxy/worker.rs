@@ -19,6 +19,7 @@ use tokio::task::{AbortHandle, LocalSet};
 use super::failure::Failure;
 use super::live::{Cut, Live};
 use super::pod::ServedPod;
+use super::revoked::OpenTunnels;
 use super::shared::Shared;
 use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
@@ -36,6 +37,7 @@ pub(super) struct Worker {
     pub(super) buffers: Buffers,
     pub(super) pool: Pool<TunnelKey, Failure>,
     pub(super) live: Live,
+    pub(super) open: OpenTunnels,
     pub(super) tasks: Tasks,
     /// The node's own sockets; none where they cannot be asked for, and no connection is a probe then.
     pub(super) host_sockets: Option<HostSockets>,
@@ -104,6 +106,7 @@ impl Worker {
             buffers: Buffers::new(),
             pool: Pool::new(STREAMS_PER_TUNNEL),
             live: Live::default(),
+            open: OpenTunnels::default(),
             tasks: Tasks::new(OnPanic::Abort, panics),
             host_sockets: host_sockets.ok(),
             pods: RefCell::default(),
@@ -172,10 +175,13 @@ impl Worker {
             }
             Command::Take(arrival) => self.take(arrival),
             Command::Changed(changes) => self.recheck(&changes),
-            Command::Rotated => self.pool.evict(|key| {
-                let current = self.shared.identities.current(&key.identity);
-                current.is_none_or(|configs| configs.epoch() != key.epoch)
-            }),
+            Command::Rotated => {
+                self.pool.evict(|key| {
+                    let current = self.shared.identities.current(&key.identity);
+                    current.is_none_or(|configs| configs.epoch() != key.epoch)
+                });
+                self.cut_revoked();
+            }
             Command::List(answer) => {
                 // Whoever asked may have gone.
                 let _gone = answer.send(self.live.views());

@@ -13,8 +13,8 @@ use prometheus::IntCounterVec;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::RunError;
 use super::follow::Notes;
+use super::{RunError, certificates};
 use crate::config::{Config, ListenConfig, OPTIONS};
 use crate::enrol::PodStatus;
 use crate::proxy::{Shared, Workers};
@@ -55,6 +55,8 @@ pub(super) fn provide(
     admin.provide("policies", ready_made(move || list(of.load().policies().iter().map(|it| &**it))));
     let of = identities.clone();
     admin.provide("certificates", ready_made(move || list(of.statuses().iter())));
+    let of = identities.clone();
+    admin.provide("trust", ready_made(move || certificates::trust(&of)));
     admin.provide("source", ready_made(move || notes.value()));
     admin.provide("pods", ready_made(move || list(pods.borrow().iter().flatten())));
     let document = OPTIONS.document(config);

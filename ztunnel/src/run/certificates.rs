@@ -1,5 +1,10 @@
 //! Where the certificates of this node's workloads come from.
 
+use identity::TrustDomain;
+use rustls_pki_types::CertificateDer;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +12,7 @@ use super::RunError;
 use crate::config::Config;
 use certs::{
     CaClient, CaClientConfig, CredentialCache, Identities, NodeKey, SystemClock, TrustFiles, Upkeep,
+    not_after, serial_number,
 };
 
 /// The certificates of this node's workloads, from the CA of the configuration.
@@ -33,10 +39,31 @@ pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunErr
         domain: config.mesh.trust_domain.clone(),
         roots: ca.roots.clone(),
         federated: config.trust.federated.clone(),
+        revocations: revocations(config),
     };
     let (identities, upkeep) = Identities::start(Arc::new(client), trust, clock)?;
     let Some(folder) = &ca.cache else { return Ok((identities, upkeep)) };
     Ok((identities, upkeep.with_cache(CredentialCache::open(folder)?)))
+}
+
+/// The revocation lists of all trust domains.
+fn revocations(config: &Config) -> BTreeMap<TrustDomain, PathBuf> {
+    let own = config.trust.crl.iter().map(|path| (config.mesh.trust_domain.clone(), path.clone()));
+    own.chain(config.trust.federated_crls.clone()).collect()
+}
+
+/// What is trusted, as it is shown.
+pub(super) fn trust(identities: &Identities) -> Value {
+    let certificate = |certificate: &CertificateDer<'_>| json!({ "serial": serial_number(certificate).ok(), "ends": not_after(certificate).ok() });
+    let bundles = identities.bundles();
+    let domains = bundles.iter().map(|(domain, bundle)| {
+        json!({
+            "domain": domain.as_str(),
+            "roots": bundle.roots().iter().map(certificate).collect::<Vec<_>>(),
+            "revocation_lists": bundle.revocations().len(),
+        })
+    });
+    Value::Array(domains.collect())
 }
 
 /// One call to the CA: it may have to look a fresh pod up first.

@@ -9,7 +9,7 @@ use tokio::sync::broadcast::error::RecvError;
 pub enum IdentityChange {
     /// It has no certificate any more: the last one ended, or no local workload has it.
     Gone(SpiffeId),
-    /// Changes were missed: look at all identities.
+    /// Changes were missed, or others than identities came about: look at all identities, and at what is trusted.
     Resync,
     /// It has another certificate, or trusts other roots.
     Renewed {

@@ -13,6 +13,7 @@ use super::schedule::{Priority, back_off, later, renew_at};
 use super::status::{CertificateStatus, IdentityState, IdentityStatus};
 use super::{Unavailable, UnavailableReason};
 use crate::configs::IdentityConfigs;
+use crate::verify::PeerError;
 
 /// Both clocks, read once for one step.
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +203,15 @@ impl Ledger {
         }
     }
 
+    /// Renews what is revoked: peers refuse it.
+    pub(super) fn renew_revoked(&mut self, now: Now) {
+        for entry in self.entries.values_mut() {
+            if entry.held.as_ref().is_some_and(Held::is_revoked) {
+                (entry.renew_at, entry.not_before) = (now.wall, now.instant);
+            }
+        }
+    }
+
     /// When to look again.
     pub(super) fn next_step(&self, now: Now) -> Instant {
         let steps = self.entries.values().filter_map(|entry| entry.next_step(now));
@@ -303,6 +313,11 @@ impl Entry {
 impl Held {
     fn has_ended(&self, wall: UnixTime) -> bool {
         self.configs.leaf().not_after <= wall
+    }
+
+    fn is_revoked(&self) -> bool {
+        let chain = self.configs.credential().chain();
+        matches!(self.configs.bundles().check_revocation(chain), Err(PeerError::Revoked { .. }))
     }
 
     fn status(&self, renew_at: UnixTime) -> CertificateStatus {

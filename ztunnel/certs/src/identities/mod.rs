@@ -20,6 +20,7 @@ use identity::SpiffeId;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::bundle::Bundles;
 use crate::clock::Clock;
 use crate::configs::IdentityConfigs;
 use crate::signer::Signer;
@@ -68,6 +69,7 @@ pub enum UnavailableReason {
 /// What the upkeep publishes.
 struct Shared {
     current: ArcSwap<Current>,
+    bundles: ArcSwap<Bundles>,
     /// Written by the upkeep only, and never on the byte path.
     statuses: Mutex<Arc<[IdentityStatus]>>,
     changes: broadcast::Sender<IdentityChange>,
@@ -105,6 +107,11 @@ impl Identities {
     /// What `identity` opens and accepts tunnels with, if its certificate is there. Takes no lock.
     pub fn current(&self, identity: &SpiffeId) -> Option<Arc<IdentityConfigs>> {
         self.shared.current.load().get(identity).cloned()
+    }
+
+    /// What is trusted now.
+    pub fn bundles(&self) -> Arc<Bundles> {
+        self.shared.bundles.load_full()
     }
 
     /// Waits for `identity`, whose fetch now comes before those that nobody waits for. Failed fetches are repeated as
@@ -183,6 +190,7 @@ impl Shared {
         let (changes, _) = broadcast::channel(BACKLOG);
         Arc::new(Self {
             current: ArcSwap::from_pointee(current),
+            bundles: ArcSwap::default(),
             statuses: Mutex::new([].into()),
             changes,
             fetches: FetchCounts::default(),

@@ -24,6 +24,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use identity::SpiffeId;
+use rustls::pki_types::CertificateDer;
 
 use crate::h2::{ConnectRequest, Connection, Limits, OpenError};
 use crate::record::Established;
@@ -61,6 +62,7 @@ struct Shared {
     buffers: Buffers,
     timing: Timing,
     peer: SpiffeId,
+    peer_certificates: Rc<[CertificateDer<'static>]>,
 }
 
 impl Tunnel {
@@ -75,14 +77,26 @@ impl Tunnel {
     }
 
     fn new(established: Established, h2: Connection, timing: Timing, buffers: Buffers) -> Self {
-        let Established { socket, records, received, peer, .. } = established;
+        let Established { socket, records, received, peer, peer_certificates, .. } = established;
         let state = RefCell::new(State::new(h2, records, received));
-        Self(Rc::new(Shared { state, socket, buffers, timing, peer }))
+        Self(Rc::new(Shared {
+            state,
+            socket,
+            buffers,
+            timing,
+            peer,
+            peer_certificates: peer_certificates.into(),
+        }))
     }
 
     /// Who the peer has proved to be.
     pub fn peer(&self) -> &SpiffeId {
         &self.0.peer
+    }
+
+    /// The certificates by which it did, leaf first.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        &self.0.peer_certificates
     }
 
     /// Asks for a stream (clients only).
@@ -128,8 +142,13 @@ impl Tunnel {
 
     /// Ends at once, and resets the connections of its applications.
     pub fn cut(&self) {
+        self.cut_for(Ended::Closed);
+    }
+
+    /// [`cut`](Self::cut), and tells those who had streams in it why.
+    pub fn cut_for(&self, why: Ended) {
         let mut state = self.0.state.borrow_mut();
-        state.ended.get_or_insert(Ended::Closed);
+        state.ended.get_or_insert(why);
         state.schedule();
     }
 }

@@ -49,6 +49,9 @@ pub enum Ended {
     /// The peer breaks TLS.
     #[error("peer broke the tunnel's encryption")]
     Record(#[source] std::sync::Arc<RecordError>),
+    /// The peer's certificate was revoked.
+    #[error("peer's certificate was revoked")]
+    Revoked,
     /// The socket failed.
     #[error("tunnel's socket failed")]
     Socket(#[source] std::sync::Arc<std::io::Error>),

@@ -3,24 +3,47 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use daemon::config::{Opt, ValueError};
+use daemon::config::{Opt, Value, ValueError, set};
 use identity::TrustDomain;
 
 use crate::config::Config;
 
-pub(super) const TRUST: &[Opt<Config>] = &[Opt {
-    key: "trust.federated",
-    env: "ZTUNNEL_FEDERATED_TRUST",
-    value: "DOMAIN=PATH,...",
-    help: "Other trust domains whose workloads are believed, each with the PEM file of its roots: \
+pub(super) const TRUST: &[Opt<Config>] = &[
+    Opt {
+        key: "trust.crl",
+        env: "CRL_PATH",
+        value: "PATH",
+        help: "File of the own trust domain's revocation lists, in PEM (several may follow one another) or \
+           DER. Watched: who is revoked is refused, and cut where it is connected. A list counts past \
+           its next update; what no list speaks of is allowed. Or off.",
+        set: |config, text| set(&mut config.trust.crl, text),
+        show: |config| config.trust.crl.show(),
+    },
+    Opt {
+        key: "trust.federatedCrls",
+        env: "ZTUNNEL_FEDERATED_CRLS",
+        value: "DOMAIN=PATH,...",
+        help: "Files of the revocation lists of other trust domains, as trust.crl is for the own one.",
+        set: |config, text| {
+            config.trust.federated_crls = files(text)?;
+            Ok(())
+        },
+        show: |config| show(&config.trust.federated_crls),
+    },
+    Opt {
+        key: "trust.federated",
+        env: "ZTUNNEL_FEDERATED_TRUST",
+        value: "DOMAIN=PATH,...",
+        help: "Other trust domains whose workloads are believed, each with the PEM file of its roots: \
            partner.example=/etc/partner.pem. A domain's roots vouch for names of that domain only. \
            Files are watched.",
-    set: |config, text| {
-        config.trust.federated = files(text)?;
-        Ok(())
+        set: |config, text| {
+            config.trust.federated = files(text)?;
+            Ok(())
+        },
+        show: |config| show(&config.trust.federated),
     },
-    show: |config| show(&config.trust.federated),
-}];
+];
 
 fn files(text: &str) -> Result<BTreeMap<TrustDomain, PathBuf>, ValueError> {
     let wrong = |want: String| ValueError { want };

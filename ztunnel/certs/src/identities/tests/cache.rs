@@ -144,6 +144,7 @@ impl Life {
             domain: "cluster.local".parse().unwrap(),
             roots: folder.path().join("roots.pem"),
             federated: [].into(),
+            revocations: [].into(),
         };
         let (identities, upkeep) = Identities::start(ca.clone(), trust, clock.clone()).unwrap();
         let kept = CredentialCache::open(&cache.path().join("keys")).unwrap();

@@ -3,6 +3,7 @@
 mod cache;
 mod fetching;
 mod renewal;
+mod revocation;
 mod trust;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -79,6 +80,7 @@ impl Node {
             domain: "cluster.local".parse().unwrap(),
             roots: folder.path().join("roots.pem"),
             federated: [("partner.example".parse().unwrap(), folder.path().join("partner.pem"))].into(),
+            revocations: [("cluster.local".parse().unwrap(), folder.path().join("crl.pem"))].into(),
         };
         let (identities, upkeep) = Identities::start(ca.clone(), trust, clock.clone()).unwrap();
         let mut tasks = JoinSet::new();

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::configs::IdentityConfigs;
 use crate::describe;
 use crate::signer::Signer;
-use crate::trust::{FederatedWithItself, Trust, TrustFiles};
+use crate::trust::{FederatedWithItself, Reloaded, Trust, TrustFiles};
 
 /// Keeps identities up to date while it [runs](Upkeep::run).
 pub struct Upkeep {
@@ -206,16 +206,25 @@ impl Upkeep {
             return;
         }
         self.next_reload = now.instant + RELOAD;
-        if !self.trust.reload() {
+        let reloaded = self.trust.reload();
+        if reloaded == Reloaded::default() {
             return;
         }
-        tracing::info!("roots changed");
+        tracing::info!(?reloaded, "trust changed");
         let bundles = self.bundles_with(None);
-        if bundles != self.bundles {
-            let changes = self.trust_in(bundles, None);
-            self.publish(changes.into_iter());
+        if bundles == self.bundles {
+            return;
+        }
+        let mut changes = self.trust_in(bundles, None);
+        // Tunnels may outlive the identities that they were opened under.
+        changes.extend(reloaded.revocations.then_some(IdentityChange::Resync));
+        self.publish(changes.into_iter());
+        if reloaded.roots {
             // The CA may hand out other roots, and sign with another one.
             self.ledger.renew_all(RENEW_ALL_WITHIN, now);
+        }
+        if reloaded.revocations {
+            self.ledger.renew_revoked(now);
         }
     }
 
@@ -257,6 +266,7 @@ impl Upkeep {
         }
         let held = self.ledger.held().map(|(identity, held)| (identity.clone(), held.configs.clone()));
         self.shared.current.store(Arc::new(held.collect::<Current>()));
+        self.shared.bundles.store(self.bundles.clone());
         for change in changes {
             // Nobody follows: then nobody has to know.
             let _ = self.shared.changes.send(change);
@@ -286,8 +296,8 @@ fn roll() -> f64 {
 /// Fetches at a time: Istio's, which keeps a node from drowning its CA.
 const MAX_IN_FLIGHT: usize = 8;
 
-/// How often the files of roots are looked at.
-const RELOAD: Duration = Duration::from_secs(5);
+/// How often the files of roots and revocation lists are looked at: a revoked peer is cut within that time.
+const RELOAD: Duration = Duration::from_secs(2);
 
 /// When roots change, every node renews all it has: spread, so that the CA can bear it.
 const RENEW_ALL_WITHIN: Duration = Duration::from_secs(30);

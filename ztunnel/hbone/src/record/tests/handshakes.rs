@@ -148,6 +148,37 @@ async fn a_client_of_another_root_is_refused_and_told() {
 }
 
 #[tokio::test]
+async fn a_partners_root_vouches_for_its_own_names_and_not_for_ours() {
+    let (ours, partner) = (Authority::ephemeral("ours").unwrap(), Authority::ephemeral("partner").unwrap());
+    let bundle = |authority: &Authority| TrustBundle::new(vec![authority.root().clone()]).unwrap();
+    let bundles = Arc::new(Bundles::from_iter([
+        ("cluster.local".parse().unwrap(), bundle(&ours)),
+        ("partner.example".parse().unwrap(), bundle(&partner)),
+    ]));
+    let configs = |authority, identity: &SpiffeId| {
+        IdentityConfigs::new(Arc::new(credential_of(authority, identity)), bundles.clone(), 1).unwrap()
+    };
+    let server = configs(&ours, &id("server"));
+    let theirs: SpiffeId = "spiffe://partner.example/ns/test/sa/client".parse().unwrap();
+    for (authority, identity, believed) in
+        [(&partner, &theirs, true), (&partner, &id("client"), false), (&ours, &theirs, false)]
+    {
+        let client = configs(authority, identity);
+        let tls = client.client(&"pod-1".into(), &id("server").into()).unwrap();
+        let (left, right) = socket_pair();
+        let right = Socket::new(right).unwrap();
+        let (_client, accepted) = tokio::join!(connect(left, &tls, ADDRESS), accept(right, server.server()));
+        match accepted {
+            Ok(established) => assert!(believed && established.peer == *identity, "{identity}"),
+            Err(error) => {
+                assert!(!believed, "{identity}: {error:?}");
+                assert!(matches!(error, HandshakeError::Peer(PeerError::Chain { .. })), "{error:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_without_a_certificate_is_refused() {
     let mesh = Mesh::new();
     let (socket, mut theirs) = socket_pair();

@@ -48,11 +48,14 @@ pub(super) fn id(service_account: &str) -> SpiffeId {
 }
 
 fn credential(authority: &Authority, service_account: &str) -> Credential {
-    let identity = id(service_account);
+    credential_of(authority, &id(service_account))
+}
+
+pub(super) fn credential_of(authority: &Authority, identity: &SpiffeId) -> Credential {
     let key = LeafKey::generate().unwrap();
-    let request = LeafRequest::from_pem(&key.request(&identity).unwrap()).unwrap();
+    let request = LeafRequest::from_pem(&key.request(identity).unwrap()).unwrap();
     let chain = authority.sign(&request, Duration::from_hours(24), UnixTime::now()).unwrap();
-    Credential::new(&identity, key, chain).unwrap()
+    Credential::new(identity, key, chain).unwrap()
 }
 
 pub(crate) fn socket_pair() -> (Socket, RawSocket) {

@@ -1,0 +1,11 @@
+//! Certificates come, are renewed, revoked and replaced, and no connection notices that should not.
+//!
+//! Time is compressed: certificates last seconds instead of a day.
+
+mod load;
+mod outage;
+mod pki;
+mod revocation;
+mod rotation;
+mod scene;
+mod trust;

@@ -1,0 +1,109 @@
+//! An operator's own certificates.
+
+use harness::Authority;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
+    SerialNumber,
+};
+
+/// A root of an operator.
+pub(crate) struct Pki {
+    params: CertificateParams,
+    key: KeyPair,
+    certificate: String,
+}
+
+/// What a CA signs with.
+pub(crate) struct Signing {
+    serial: Vec<u8>,
+    certificate: String,
+    key: KeyPair,
+}
+
+impl Pki {
+    /// A root with an RSA key.
+    pub(crate) fn rsa() -> Self {
+        Self::with(KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key"))
+    }
+
+    /// A root with a P-384 key. All of them have one name.
+    pub(crate) fn p384() -> Self {
+        Self::with(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key"))
+    }
+
+    fn with(key: KeyPair) -> Self {
+        let params = params("operator's root", &[1]);
+        let certificate = params.self_signed(&key).expect("a certificate").pem();
+        Self { params, key, certificate }
+    }
+
+    /// The root, in PEM.
+    pub(crate) fn certificate(&self) -> String {
+        self.certificate.clone()
+    }
+
+    /// What a CA may sign with, below the root.
+    pub(crate) fn intermediate(&self, name: &str) -> Signing {
+        let serial: Vec<u8> = [&[0x40][..], name.as_bytes()].concat();
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params(name, &serial).signed_by(&key, &issuer).expect("a certificate").pem();
+        Signing { serial, certificate, key }
+    }
+}
+
+impl Signing {
+    /// Its number, in hexadecimal digits.
+    pub(crate) fn serial(&self) -> String {
+        self.serial.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The files of a CA's folder, the key last: until then the CA goes on with what it has.
+    pub(crate) fn files(&self, roots: &str) -> Vec<(String, String)> {
+        let files = [
+            ("ca-cert.pem", self.certificate.clone()),
+            ("cert-chain.pem", self.certificate.clone()),
+            ("root-cert.pem", roots.to_owned()),
+            ("ca-key.pem", self.key.serialize_pem()),
+        ];
+        files.map(|(name, text)| (name.to_owned(), text)).into()
+    }
+}
+
+/// A list, in PEM, of certificates that the CA's self-made root has signed and takes back.
+pub(crate) fn revocation_list(ca: &Authority, serials: &[String]) -> String {
+    let read = |name: &str| std::fs::read_to_string(ca.root_folder().join(name)).expect("the CA made a root");
+    let key = KeyPair::from_pem(&read("root-key.pem")).expect("a key");
+    let issuer = Issuer::from_ca_cert_pem(&read("root-cert.pem"), key).expect("a root");
+    let now = std::time::SystemTime::now();
+    let revoked = serials.iter().map(|serial| RevokedCertParams {
+        serial_number: SerialNumber::from(bytes(serial)),
+        revocation_time: now.into(),
+        reason_code: None,
+        invalidity_date: None,
+    });
+    let list = CertificateRevocationListParams {
+        this_update: now.into(),
+        next_update: (now + std::time::Duration::from_secs(3600)).into(),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: revoked.collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&issuer).expect("a list").pem().expect("PEM")
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
+    (0..hex.len()).step_by(2).map(digits).collect()
+}
+
+fn params(name: &str, serial: &[u8]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.serial_number = Some(SerialNumber::from_slice(serial));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}

@@ -1,0 +1,96 @@
+//! Leaves, intermediates and roots follow one another while applications go on.
+
+use std::fs;
+use std::path::Path;
+
+use harness::{LabError, Mesh, Pod};
+use serde_json::json;
+
+use crate::load::{Load, Tally};
+use crate::pki::{Pki, Signing};
+use crate::scene::{echo, lasting, serials, shop, wait_renewed, wait_trusted};
+
+#[test]
+fn leaves_are_renewed_under_load_and_no_connection_fails() -> Result<(), LabError> {
+    under_load(&Mesh::with(&shop(), &lasting(10))?, |mesh, pods| {
+        for _ in 0..3 {
+            let before = serials(mesh, pods)?;
+            wait_renewed(mesh, &before)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn an_intermediate_follows_another_under_load_and_no_connection_fails() -> Result<(), LabError> {
+    let pki = Pki::rsa();
+    let (first, second) = (pki.intermediate("first"), pki.intermediate("second"));
+    let mut options = lasting(10);
+    options.root = first.files(&pki.certificate());
+    under_load(&Mesh::with(&shop(), &options)?, |mesh, pods| {
+        for next in [&second, &first] {
+            bring(mesh, next, &pki.certificate())?;
+            let log = signed_by(mesh, next)?;
+            let before = serials(mesh, pods)?;
+            wait_renewed(mesh, &before)?;
+            assert!(log, "the CA signs with the other intermediate");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_root_follows_another_under_load_and_no_connection_fails() -> Result<(), LabError> {
+    let (old, new) = (Pki::p384(), Pki::p384());
+    let (first, second) = (old.intermediate("old"), new.intermediate("new"));
+    let both = [old.certificate(), new.certificate()].concat();
+    let mut options = lasting(20);
+    options.root = first.files(&old.certificate());
+    under_load(&Mesh::with(&shop(), &options)?, |mesh, pods| {
+        // Both are trusted everywhere before the new one signs anything.
+        write(&mesh.ca().root_folder().join("root-cert.pem"), &both)?;
+        wait_trusted(mesh, 2)?;
+        bring(mesh, &second, &both)?;
+        signed_by(mesh, &second)?;
+        wait_renewed(mesh, &serials(mesh, pods)?)?;
+        // Nobody has a leaf of the old one any more: it goes.
+        write(&mesh.ca().root_folder().join("root-cert.pem"), &new.certificate())?;
+        wait_trusted(mesh, 1)?;
+        wait_renewed(mesh, &serials(mesh, pods)?)
+    })
+}
+
+/// Keeps applications busy from the client to the server and back, meanwhile.
+fn under_load(
+    mesh: &Mesh,
+    meanwhile: impl FnOnce(&Mesh, &[&Pod]) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let ((_there, there), (_back, back)) = (echo(&server)?, echo(&client)?);
+    let load = Load::start(&[(&client, there), (&server, back)]);
+    let happened = meanwhile(mesh, &[&client, &server]);
+    let Tally { opened, streamed } = load.finish();
+    happened?;
+    println!("{opened} connections, {streamed} bytes");
+    assert!(opened > 200 && streamed > 1 << 20, "{opened} connections and {streamed} bytes are no load");
+    Ok(())
+}
+
+/// Puts another signing certificate into the CA's folder, file by file as an operator does.
+fn bring(mesh: &Mesh, signing: &Signing, roots: &str) -> Result<(), LabError> {
+    let folder = mesh.ca().root_folder();
+    signing.files(roots).iter().try_for_each(|(name, text)| write(&folder.join(name), text))
+}
+
+/// Waits until the CA signs with that certificate.
+fn signed_by(mesh: &Mesh, signing: &Signing) -> Result<bool, LabError> {
+    let serial = json!(signing.serial());
+    harness::eventually("the CA does not take its new certificate", || {
+        let ca = mesh.ca().get("/config_dump/ca")?.json()?;
+        Ok((ca["chain"][0]["serial"] == serial).then_some(true))
+    })
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LabError> {
+    fs::write(path, text).map_err(LabError::from)
+}

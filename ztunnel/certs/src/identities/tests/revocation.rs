@@ -1,0 +1,152 @@
+//! Certificates that are taken back.
+
+use std::time::Duration;
+
+use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+use rustls_pki_types::UnixTime;
+
+use super::super::IdentityChange;
+use super::{Node, id, pass};
+use crate::{Authority, Credential, LeafKey, LeafRequest, PeerError, RevocationLists};
+
+#[tokio::test(start_paused = true)]
+async fn a_revoked_peer_is_refused_and_others_are_not() {
+    let (node, root) = (Node::new(), Root::of("root"));
+    node.ca.set(|state| state.authority = root.authority());
+    node.want(&["a"]);
+    node.ready("a").await;
+    let (bad, good) = (root.leaf("bad"), root.leaf("good"));
+    let admitted = |peer: &Credential| {
+        let configs = node.identities.current(&id("a")).unwrap();
+        configs.server().admit(peer.chain(), UnixTime::now()).map(drop)
+    };
+    admitted(&bad).unwrap();
+    let before = node.identities.current(&id("a")).unwrap().epoch();
+    std::fs::write(node.folder.path().join("crl.pem"), root.list(&[&bad], 1)).unwrap();
+    pass(Duration::from_secs(3)).await;
+    assert!(node.identities.current(&id("a")).unwrap().epoch() > before, "no ticket of before is good");
+    let refused = admitted(&bad).unwrap_err();
+    assert!(matches!(&refused, PeerError::Revoked { serial, .. } if *serial == serial_of(&bad)), "{refused}");
+    admitted(&good).unwrap();
+    assert!(node.identities.bundles().check_revocation(bad.chain()).is_err(), "for tunnels that live");
+    assert_eq!(node.ca.asked(), ["a"], "others' certificates are no cause to renew one's own");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ones_own_revoked_certificate_is_renewed_at_once() {
+    let (node, root) = (Node::new(), Root::of("root"));
+    node.ca.set(|state| state.authority = root.authority());
+    node.want(&["a"]);
+    let own = node.ready("a").await;
+    std::fs::write(node.folder.path().join("crl.pem"), root.list(&[own.credential()], 1)).unwrap();
+    let mut changes = node.identities.changes();
+    while changes.next().await != Some(IdentityChange::Resync) {}
+    pass(Duration::from_secs(1)).await;
+    assert_eq!(node.ca.asked(), ["a", "a"]);
+}
+
+#[test]
+fn a_list_speaks_only_for_the_ca_that_signed_it() {
+    let (root, namesake) = (Root::of("same"), Root::of("same"));
+    let leaf = root.leaf("leaf");
+    let forged = namesake.list(&[&leaf], 1);
+    for (list, revoked) in [(&forged, false), (&root.list(&[&leaf], 1), true), (&root.list(&[], 1), false)] {
+        assert_eq!(root.revokes(list, &leaf), revoked);
+    }
+    assert!(root.revokes(&[&*forged, &*root.list(&[&leaf], 1)].concat(), &leaf), "several lists in one file");
+}
+
+#[test]
+fn a_list_past_its_next_update_still_counts() {
+    let root = Root::of("root");
+    let leaf = root.leaf("leaf");
+    assert!(root.revokes(&root.list(&[&leaf], -1), &leaf));
+}
+
+#[test]
+fn lists_are_read_in_der_too_and_nothing_else_is_taken_for_one() {
+    let root = Root::of("root");
+    let leaf = root.leaf("leaf");
+    let der = root.signed_list(&[&leaf], 1).der().to_vec();
+    assert!(root.revokes(&der, &leaf));
+    for length in 0..der.len() {
+        assert!(RevocationLists::parse(&der[..length]).is_err(), "{length}");
+    }
+    for text in [&b""[..], b"no list", b"0", root.certificate.as_bytes()] {
+        assert!(RevocationLists::parse(text).is_err());
+    }
+    for at in 0..der.len() {
+        let mut changed = der.clone();
+        changed[at] ^= 0x40;
+        let read = RevocationLists::parse(&changed);
+        let revoked = read.map(|lists| root.revoked(&lists, &leaf));
+        assert!(!matches!(revoked, Ok(true)), "byte {at} is not signed");
+    }
+}
+
+/// A root that also signs lists.
+struct Root {
+    certificate: String,
+    key: String,
+}
+
+impl Root {
+    fn of(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap().serialize_pem();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs() / 1000 * 1000));
+        let certificate = Authority::root_for_key(&key, name, Duration::from_hours(24), now).unwrap();
+        Self { certificate, key }
+    }
+
+    fn authority(&self) -> Authority {
+        Authority::from_pem(&self.certificate, &self.key).unwrap()
+    }
+
+    fn leaf(&self, name: &str) -> Credential {
+        let key = LeafKey::generate().unwrap();
+        let request = LeafRequest::from_pem(&key.request(&id(name)).unwrap()).unwrap();
+        let chain = self.authority().sign(&request, Duration::from_hours(1), UnixTime::now()).unwrap();
+        Credential::new(&id(name), key, chain).unwrap()
+    }
+
+    fn list(&self, revoked: &[&Credential], days: i64) -> Vec<u8> {
+        self.signed_list(revoked, days).pem().unwrap().into_bytes()
+    }
+
+    fn signed_list(&self, revoked: &[&Credential], days: i64) -> rcgen::CertificateRevocationList {
+        let now = time::OffsetDateTime::now_utc();
+        let revoked = revoked.iter().map(|credential| RevokedCertParams {
+            serial_number: SerialNumber::from(bytes(&serial_of(credential))),
+            revocation_time: now,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: now - time::Duration::days(2),
+            next_update: now + time::Duration::days(days),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key).unwrap());
+        list.signed_by(&issuer.unwrap()).unwrap()
+    }
+
+    fn revokes(&self, lists: &[u8], leaf: &Credential) -> bool {
+        self.revoked(&RevocationLists::parse(lists).unwrap(), leaf)
+    }
+
+    fn revoked(&self, lists: &RevocationLists, leaf: &Credential) -> bool {
+        let bundle = crate::TrustBundle::from_pem(self.certificate.as_bytes()).unwrap();
+        lists.revoked(leaf.chain(), bundle.anchors()).is_some()
+    }
+}
+
+fn serial_of(credential: &Credential) -> String {
+    crate::serial_number(&credential.chain()[0]).unwrap()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
