@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use tikv_jemallocator::Jemalloc;
 use ztunnel::config::{ConfigArgs, ProxyArgs};
 use ztunnel::enrol::EnrolArgs;
+use ztunnel::status::StatusArgs;
 
 /// The node proxy of an ambient mesh: captures the connections of enrolled pods and carries them in mutual-TLS tunnels.
 #[derive(Debug, Parser)]
@@ -24,6 +25,7 @@ enum Verb {
     Config(ConfigArgs),
     Enrol(EnrolArgs),
     Proxy(ProxyArgs),
+    Status(StatusArgs),
 }
 
 #[global_allocator]
@@ -53,6 +55,7 @@ fn run(verb: Verb) -> Result<(), Box<dyn Error>> {
         Verb::Config(args) => io::stdout().write_all(args.document()?.as_bytes())?,
         Verb::Enrol(args) => args.run(&mut io::stdout())?,
         Verb::Proxy(args) => ztunnel::run::proxy(&args)?,
+        Verb::Status(args) => args.run(&mut io::stdout())?,
     }
     Ok(())
 }

@@ -249,6 +249,16 @@ impl Daemon {
         run(command.arg("enrol").arg("--socket").arg(self.enrol_socket()).args(words), None)
     }
 
+    /// `ztunnel status` with these words; what it prints.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn status(&self, words: &[&str]) -> Result<String, LabError> {
+        let mut command = daemon_command(&self.program);
+        command.args(["status", "--socket"]).arg(self.admin_socket()).args(words);
+        run(&mut command, None)
+    }
+
     /// What it logged, of all its lives.
     ///
     /// # Errors

@@ -24,4 +24,5 @@ pub use objects::{ObjectRef, Objects};
 pub use status::{ReportError, Reported, StatusFolder};
 pub use translate::{
     Exclusions, LocalPod, Note, PodCapture, PodDns, Remark, Settings, Translation, UdpMode, translate,
+    why_ignored,
 };

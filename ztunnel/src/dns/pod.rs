@@ -140,6 +140,7 @@ impl PodDns {
         let address = NetworkAddress::new(network.clone(), server.ip());
         let is_known = self.trusted().any(|it| it.ip() == server.ip())
             || snapshot.workload_by_address(&address).is_some()
+            || snapshot.node_by_address(server.ip()).is_some()
             || snapshot.service_with_address(&address, server.port(), namespace).is_some();
         may_query(snapshot, namespace, server, is_known)
     }

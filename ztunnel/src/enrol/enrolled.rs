@@ -11,6 +11,7 @@ use nix::sys::socket::SockProtocol;
 use super::error::EnrolError;
 use super::lease::Commands;
 use super::state::{self, Record, StateFolder};
+use super::udp::UdpLedger;
 use super::upkeep::CHECK_PERIOD;
 use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
 use crate::netlink::NetlinkSocket;
@@ -51,6 +52,7 @@ pub(super) struct Enrolled {
     pub(super) check_at: Instant,
     /// Until then a redirected connection may still be on its way to a listener.
     settled_at: Option<Instant>,
+    pub(super) udp: UdpLedger,
 }
 
 impl Enrolled {
@@ -131,6 +133,7 @@ impl Enrolled {
             repairs: 0,
             check_at: Instant::now() + CHECK_PERIOD,
             settled_at: None,
+            udp: UdpLedger::default(),
         })
     }
 
@@ -157,6 +160,7 @@ impl Enrolled {
             return Err(ListenError::PortHeld { port: crate::redirect::DNS_PORT }.into());
         }
         if self.capture.options() != options {
+            self.look_at_udp();
             self.capture.update(options.clone())?;
             self.announcements.discard();
         } else if *self.pod == *pod {
@@ -168,6 +172,7 @@ impl Enrolled {
 
     /// Redirects nothing new from now on.
     pub(super) fn drain(&mut self, means: &Means) -> Result<(), EnrolError> {
+        self.look_at_udp();
         self.capture.drain()?;
         self.announcements.discard();
         self.settled_at = Some(Instant::now() + SETTLE);
@@ -183,6 +188,7 @@ impl Enrolled {
             return Ok(false);
         }
         self.settled_at = None;
+        self.look_at_udp();
         self.capture.resume()?;
         self.announcements.discard();
         self.remember(means)?;

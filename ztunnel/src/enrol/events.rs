@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{LeaseSource, Pod, PodStatus, PodUid};
+use super::{LeaseSource, Pod, PodStatus, PodUid, UdpSeen};
 use crate::redirect::{CaptureOptions, DnsOrigins, Marks, PodListeners, PodSockets};
 
 /// The proxy's side of enrolment. Called on the enrolment thread, which does nothing else meanwhile: hand over and
@@ -17,6 +17,9 @@ pub trait CaptureEvents: Send + 'static {
 
     /// Every socket of the pod is to be closed: it drained, or it does not exist any more.
     fn gone(&mut self, uid: &PodUid);
+
+    /// UDP of a pod that was counted since this was last told.
+    fn udp(&mut self, _pod: &Pod, _seen: UdpSeen) {}
 
     /// How all pods fare, after anything changed. The first call says that pods of an earlier process are back.
     fn report(&mut self, pods: &[PodStatus]);

@@ -23,6 +23,7 @@ mod seqpacket;
 mod server;
 mod state;
 mod thread;
+mod udp;
 mod upkeep;
 
 pub use cli::{EnrolArgs, EnrolCliError};
@@ -35,3 +36,4 @@ pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, 
 pub use seqpacket::PacketError;
 pub use state::StateError;
 pub use thread::{EnrolConfig, EnrolHandle, StartError, start};
+pub use udp::UdpSeen;

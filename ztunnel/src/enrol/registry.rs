@@ -31,6 +31,7 @@ pub(super) struct Registry {
     pub(super) let_go: BTreeSet<PodUid>,
     pub(super) enrolments: u64,
     retry_at: Instant,
+    count_at: Instant,
     pub(super) changed: bool,
 }
 
@@ -54,6 +55,7 @@ impl Registry {
             let_go: BTreeSet::new(),
             enrolments: 0,
             retry_at: Instant::now() + RETRY_PERIOD,
+            count_at: Instant::now() + COUNT_PERIOD,
             changed: true,
         }
     }
@@ -121,6 +123,15 @@ impl Registry {
                 self.finish_or_note(&uid);
             } else {
                 self.changed |= pod.check(&self.means, now);
+            }
+        }
+        if now >= self.count_at {
+            self.count_at = now + COUNT_PERIOD;
+            let Self { enrolled, events, .. } = self;
+            for pod in enrolled.values_mut() {
+                if let Some(seen) = pod.take_udp() {
+                    events.udp(&pod.pod, seen);
+                }
             }
         }
         if now >= self.retry_at {
@@ -210,7 +221,10 @@ impl Registry {
 
     /// Takes the pod's rules away and has its sockets closed.
     fn finish(&mut self, uid: &PodUid) -> Result<(), EnrolError> {
-        let Some(pod) = self.enrolled.get(uid) else { return Ok(()) };
+        let Some(pod) = self.enrolled.get_mut(uid) else { return Ok(()) };
+        if let Some(seen) = pod.take_udp() {
+            self.events.udp(&pod.pod, seen);
+        }
         pod.remove(&self.means)?;
         self.enrolled.remove(uid);
         tracing::info!(pod = %uid, "pod is released");
@@ -275,5 +289,7 @@ impl Registry {
     }
 }
 
+/// How often counters of UDP are read: a tenth of a millisecond for each pod.
+const COUNT_PERIOD: Duration = Duration::from_secs(5);
 /// How often capture is tried again where it failed.
 const RETRY_PERIOD: Duration = Duration::from_secs(2);

@@ -55,6 +55,7 @@ impl Enrolled {
 
     fn repair(&mut self, means: &Means) -> Result<(), EnrolError> {
         self.repairs += 1;
+        self.look_at_udp();
         self.capture.repair()?;
         self.announcements.discard();
         self.remember(means)?;

@@ -7,6 +7,8 @@ use daemon::metrics::{BoundedCounters, Metrics, RegisterError};
 use hbone::pool::PoolCounts;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
+use crate::enrol::UdpSeen;
+
 /// What workers count besides Istio's families of connections. Everything here is counted once per connection or
 /// tunnel at most.
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ pub struct ProxyMetrics {
     pub panics: IntCounterVec,
     /// Tunnels refused or cut since the peer's certificate is revoked, by who reports.
     revoked: IntCounterVec,
+    /// Bytes of UDP, none of it protected.
+    udp_bytes: BoundedCounters,
+    /// Packets of UDP.
+    udp_packets: BoundedCounters,
     /// Connections carried without protection although the destination should have it.
     pub unprotected: IntCounter,
 }
@@ -106,7 +112,7 @@ impl ProxyMetrics {
                 "ambient_egress_total",
                 "Connections to destinations outside of the mesh, from namespaces that restrict or log them.",
                 &["namespace", "outcome"],
-                MAX_DECISIONS,
+                MAX_NAMESPACES,
             )?,
             cuts: by("ambient_connections_cut_total", "Live connections that were cut.", &["reason"])?,
             probes: metrics
@@ -128,6 +134,18 @@ impl ProxyMetrics {
                 "istio_crl_policy_rejections_total",
                 "Tunnels refused or cut since the peer's certificate is revoked.",
                 &["reporter"],
+            )?,
+            udp_bytes: metrics.bounded_counters(
+                "ambient_udp_bytes_total",
+                "Bytes of pods' UDP other than DNS, which no tunnel carries.",
+                &UDP_LABELS,
+                MAX_NAMESPACES,
+            )?,
+            udp_packets: metrics.bounded_counters(
+                "ambient_udp_packets_total",
+                "Packets of pods' UDP other than DNS, which no tunnel carries.",
+                &UDP_LABELS,
+                MAX_NAMESPACES,
             )?,
             unprotected: metrics.counter(
                 "ambient_unprotected_connections_total",
@@ -175,6 +193,19 @@ impl ProxyMetrics {
         match permit.by() {
             Some(policy) => self.decided(Some(policy), Decision::Allow, "allow_matched"),
             None => self.permitted_freely.inc(),
+        }
+    }
+
+    /// UDP of a pod was counted.
+    pub(super) fn udp(&self, namespace: &str, seen: UdpSeen) {
+        for (outcome, count) in [("passed", seen.passed), ("refused", seen.refused)] {
+            for (direction, datagrams) in [("received", count.received), ("sent", count.sent)] {
+                if datagrams.packets > 0 {
+                    let labels = [namespace, direction, outcome];
+                    self.udp_bytes.with(&labels).inc_by(datagrams.bytes);
+                    self.udp_packets.with(&labels).inc_by(datagrams.packets);
+                }
+            }
         }
     }
 
@@ -236,3 +267,6 @@ const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 /// Policies that are told apart. A node's pods are subject to fewer; those of a mesh that changes all day may be more.
 const MAX_DECISIONS: usize = 2000;
+/// Series of namespaces: a node's pods are in fewer.
+const MAX_NAMESPACES: usize = 1000;
+const UDP_LABELS: [&str; 3] = ["namespace", "direction", "outcome"];

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
+use super::counts::ProxyMetrics;
 use super::pod::ServedPod;
+use super::shared::Shared;
 use super::workers::Workers;
-use crate::enrol::{CaptureEvents, CapturedPod, PodStatus, PodUid};
+use crate::enrol::{CaptureEvents, CapturedPod, Pod, PodStatus, PodUid, UdpSeen};
 
 /// The captured pods of this node. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,7 @@ pub struct ProxyEvents {
     connections_per_pod: usize,
     /// Whoever else serves pods.
     others: mpsc::UnboundedSender<PodEvent>,
+    counts: ProxyMetrics,
     /// How all pods fare; none until enrolment has first told.
     status: watch::Sender<Option<Vec<PodStatus>>>,
 }
@@ -52,15 +55,17 @@ impl Captured {
 }
 
 impl ProxyEvents {
-    /// Events for `workers` and `others`, of pods that may have so many connections each; how pods fare can be followed at the receiver.
+    /// Events for `workers` and `others`; how pods fare can be followed at the receiver.
     pub fn new(
         captured: Captured,
         workers: Arc<Workers>,
-        connections_per_pod: usize,
+        shared: &Shared,
         others: mpsc::UnboundedSender<PodEvent>,
     ) -> (Self, watch::Receiver<Option<Vec<PodStatus>>>) {
         let (status, told) = watch::channel(None);
-        (Self { captured, workers, connections_per_pod, others, status }, told)
+        let connections_per_pod = shared.settings.limits.connections_per_pod;
+        let counts = shared.counts.clone();
+        (Self { captured, workers, connections_per_pod, others, counts, status }, told)
     }
 
     fn tell(&self, event: PodEvent) {
@@ -88,6 +93,10 @@ impl CaptureEvents for ProxyEvents {
         lock(&self.captured.pods).remove(&uid);
         self.workers.gone(&uid);
         self.tell(PodEvent::Gone(uid));
+    }
+
+    fn udp(&mut self, pod: &Pod, seen: UdpSeen) {
+        self.counts.udp(&pod.namespace, seen);
     }
 
     fn report(&mut self, pods: &[PodStatus]) {

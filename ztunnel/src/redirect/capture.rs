@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::listeners::PodListeners;
 use super::nft::{self, NftError};
 use super::routing::{Routing, RoutingError};
-use super::{CaptureOptions, Marks, RulesDigest, conntrack, listening, rules};
+use super::{CaptureOptions, Marks, RulesDigest, UdpCount, conntrack, listening, rules};
 use crate::netns::PodNetns;
 
 /// The rules and routes inside one pod's namespace.
@@ -169,6 +169,14 @@ impl Capture {
             Some(port) => Err(CaptureProblem::ListenerMissing { port }),
             None => Ok(()),
         }
+    }
+
+    /// The pod's UDP since its rules were last put in force.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the kernel does not answer.
+    pub fn udp_count(&self) -> io::Result<UdpCount> {
+        UdpCount::take(&self.netns)
     }
 
     /// Whether it captures or drains.

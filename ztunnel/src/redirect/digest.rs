@@ -15,6 +15,13 @@ use crate::netns::{PodNetns, in_netns};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RulesDigest(u64);
 
+/// What the objects of a dump belong to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Attributed<'a> {
+    ToSet(&'a [u8]),
+    ToTable,
+}
+
 impl RulesDigest {
     /// Takes the digest of what is in force; none when there is no table of ours.
     ///
@@ -42,11 +49,9 @@ fn dump(
     set: &[u8],
 ) -> io::Result<Vec<Vec<u8>>> {
     let mut objects = Vec::new();
-    ask(netlink, command, set, |message| {
-        let Some(attributes) = message.payload.get(NFGENMSG..).map(Attributes::new) else { return };
-        if attributes.clone().find(TABLE_NAME).is_none_or(|name| name != table_name()) {
-            return;
-        }
+    let wanted_of = if set.is_empty() { Attributed::ToTable } else { Attributed::ToSet(set) };
+    ask(netlink, command, wanted_of, |message| {
+        let Some(attributes) = object_of_ours(message) else { return };
         let mut object = Vec::new();
         for (kind, value) in attributes.filter(|(kind, _)| wanted.contains(kind)) {
             object.extend(kind.to_ne_bytes());
@@ -59,25 +64,30 @@ fn dump(
 
 fn set_names(netlink: &NetlinkSocket) -> io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
-    ask(netlink, libc::NFT_MSG_GETSET, &[], |message| {
-        let Some(attributes) = message.payload.get(NFGENMSG..).map(Attributes::new) else { return };
-        if attributes.clone().find(TABLE_NAME) == Some(table_name()) {
-            names.extend(attributes.find(SET_NAME).map(<[u8]>::to_vec));
-        }
+    ask(netlink, libc::NFT_MSG_GETSET, Attributed::ToTable, |message| {
+        let name = object_of_ours(message).and_then(|attributes| attributes.find(SET_NAME));
+        names.extend(name.map(<[u8]>::to_vec));
     })?;
     Ok(names)
 }
 
-fn ask(
+/// The attributes of an object, if it is in our table.
+pub(super) fn object_of_ours<'a>(message: Message<'a>) -> Option<Attributes<'a>> {
+    let attributes = message.payload.get(NFGENMSG..).map(Attributes::new)?;
+    (attributes.clone().find(TABLE_NAME) == Some(table_name())).then_some(attributes)
+}
+
+/// Has the kernel dump what is in our table, or in one of its sets.
+pub(super) fn ask(
     netlink: &NetlinkSocket,
     command: libc::c_int,
-    set: &[u8],
+    of: Attributed<'_>,
     each: impl FnMut(Message<'_>),
 ) -> io::Result<()> {
     let kind = u16::try_from((libc::NFNL_SUBSYS_NFTABLES << 8) | command).map_err(io::Error::other)?;
     let mut request = Request::new(kind, libc::NLM_F_DUMP).header(&[NFPROTO_INET, 0, 0, 0]);
     request = request.attribute(TABLE_NAME, table_name());
-    if !set.is_empty() {
+    if let Attributed::ToSet(set) = of {
         request = request.attribute(SET_NAME, set);
     }
     match netlink.ask(request, Exchange::Dump, each) {

@@ -15,6 +15,7 @@ mod ports;
 mod routing;
 mod rules;
 mod sockets;
+mod udp;
 
 pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
 pub use conntrack::DnsOrigins;
@@ -22,7 +23,8 @@ pub use digest::RulesDigest;
 pub use listeners::{DnsListeners, ListenError, PodListeners};
 pub use marks::Marks;
 pub use nft::NftError;
-pub use options::{CaptureOptions, Exclusions, InterfaceName, InvalidInterfaceName};
+pub use options::{CaptureOptions, Exclusions, InterfaceName, InvalidInterfaceName, UdpRule};
 pub use ports::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
 pub use routing::{Family, RoutingError};
 pub use sockets::{PodSockets, SocketTuning, canonical, original_destination};
+pub use udp::{Datagrams, UdpCount};

@@ -16,8 +16,21 @@ pub struct CaptureOptions {
     /// Interfaces whose incoming connections are the pod's outbound ones (virtual machines in the pod); annotation
     /// `istio.io/reroute-virtual-interfaces`.
     pub virtual_interfaces: Vec<InterfaceName>,
+    /// What becomes of UDP that is not DNS. Default it passes; `ambient.mesh/udp` of the namespace.
+    pub udp: UdpRule,
     /// Connections that stay untouched.
     pub exclusions: Exclusions,
+}
+
+/// What becomes of a pod's UDP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UdpRule {
+    /// It passes, and is counted.
+    #[default]
+    Pass,
+    /// It is refused, so that whoever speaks QUIC falls back to TCP at once, and counted.
+    Refuse,
 }
 
 /// Connections that stay untouched; annotations `traffic.sidecar.istio.io/exclude{Inbound,Outbound}{Ports,IPRanges}`.
@@ -46,7 +59,13 @@ pub struct InvalidInterfaceName(String);
 
 impl Default for CaptureOptions {
     fn default() -> Self {
-        Self { dns: true, inbound: true, virtual_interfaces: Vec::new(), exclusions: Exclusions::default() }
+        Self {
+            dns: true,
+            inbound: true,
+            virtual_interfaces: Vec::new(),
+            udp: UdpRule::Pass,
+            exclusions: Exclusions::default(),
+        }
     }
 }
 

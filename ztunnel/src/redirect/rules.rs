@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ipnet::IpNet;
 
-use super::{CaptureOptions, DNS_PORT, Exclusions, HBONE_PORT, INBOUND_PORT, Marks, OUTBOUND_PORT};
+use super::{CaptureOptions, DNS_PORT, Exclusions, HBONE_PORT, INBOUND_PORT, Marks, OUTBOUND_PORT, UdpRule};
 
 /// The one table that capture consists of.
 pub(super) const TABLE: &str = "ambient_mesh";
@@ -16,6 +16,7 @@ pub(super) fn capture(marks: Marks, options: &CaptureOptions) -> String {
     kept_alive(&mut body, marks);
     chain(&mut body, "nat_prerouting", "type nat hook prerouting priority -100", &inbound(marks, options));
     chain(&mut body, "nat_output", "type nat hook output priority -100", &outbound(marks, options));
+    datagrams(&mut body, marks, options);
     replace_table(&body)
 }
 
@@ -88,6 +89,39 @@ fn outbound(marks: Marks, options: &CaptureOptions) -> Vec<String> {
     rules.extend(excluded(&options.exclusions, Direction::Outbound));
     rules.push(format!("{FIRST_SYN} ct mark set {redirected:#010x} redirect to :{OUTBOUND_PORT}"));
     rules
+}
+
+/// Counts UDP that is not DNS, and refuses it where that is wanted: also of flows that are there already. No answer to a
+/// query of the pod's is taken for one unless the query was seen.
+fn datagrams(body: &mut String, marks: Marks, options: &CaptureOptions) {
+    let verdict = match options.udp {
+        UdpRule::Pass => "",
+        UdpRule::Refuse => " reject with icmpx type admin-prohibited",
+    };
+    let rules = |near: &str, counted: &[String]| {
+        let mut rules = vec!["meta l4proto != udp accept".to_owned(), format!("{near} \"lo\" accept")];
+        if near == "oifname" {
+            rules.push(format!("meta mark {:#010x} accept", marks.socket));
+            // Queries that were redirected to the daemon: the hook still names the interface that they were meant for.
+            rules.push(format!("ct mark {:#010x} accept", marks.redirected));
+        }
+        rules.push("udp dport 53 accept".to_owned());
+        rules.push("udp sport 53 ct direction reply accept".to_owned());
+        rules.extend(counted.iter().map(|counted| format!("{counted}{verdict}")));
+        rules
+    };
+    let _infallible = write!(body, "\tcounter udp_in {{\n\t}}\n\n\tcounter udp_out {{\n\t}}\n\n");
+    let count = |counter: &str| format!("counter name \"{counter}\"");
+    let filter = |hook: &str| format!("type filter hook {hook} priority 0");
+    chain(body, "filter_input", &filter("input"), &rules("iifname", &[count("udp_in")]));
+    chain(body, "filter_output", &filter("output"), &rules("oifname", &[count("udp_out")]));
+    if !options.virtual_interfaces.is_empty() {
+        let names: Vec<_> = options.virtual_interfaces.iter().map(|name| format!("\"{name}\"")).collect();
+        let through =
+            |side: &str, counter: &str| format!("{side} {{ {} }} {}", names.join(", "), count(counter));
+        let counted = [through("iifname", "udp_out"), through("oifname", "udp_in")];
+        chain(body, "filter_forward", &filter("forward"), &rules("iifname", &counted));
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -218,6 +252,12 @@ mod tests {
         };
         let options = CaptureOptions { exclusions, ..options() };
         assert_eq!(capture(MARKS, &options), include_str!("golden/exclusions.nft"));
+    }
+
+    #[test]
+    fn udp_that_is_refused_is_refused_in_both_directions() {
+        let options = CaptureOptions { udp: UdpRule::Refuse, ..options() };
+        assert_eq!(capture(MARKS, &options), include_str!("golden/udp_refused.nft"));
     }
 
     #[test]

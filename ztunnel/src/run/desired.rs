@@ -1,9 +1,9 @@
 //! What the mesh wants of this node's pods, as enrolment takes it.
 
-use cluster::LocalPod;
+use cluster::{LocalPod, UdpMode};
 
 use crate::enrol::{DesiredPod, InvalidPodUid, Pod, PodUid};
-use crate::redirect::{CaptureOptions, Exclusions, InterfaceName};
+use crate::redirect::{CaptureOptions, Exclusions, InterfaceName, UdpRule};
 
 /// How a pod should be captured. `dns` is what holds where the pod does not say.
 ///
@@ -19,6 +19,10 @@ pub(super) fn desired(pod: &LocalPod, dns: bool) -> Result<DesiredPod, InvalidPo
         dns: dns && pod.capture.dns.unwrap_or(true),
         inbound: pod.capture.inbound,
         virtual_interfaces: pod.capture.virtual_interfaces.iter().filter_map(interface).collect(),
+        udp: match pod.capture.udp {
+            UdpMode::Allow => UdpRule::Pass,
+            UdpMode::Deny => UdpRule::Refuse,
+        },
         exclusions: Exclusions {
             inbound_ports: exclusions.inbound_ports.clone(),
             inbound_ranges: exclusions.inbound_ranges.clone(),

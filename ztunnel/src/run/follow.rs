@@ -124,10 +124,14 @@ impl Notes {
         let value = json!({
             "problems": translation.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "notes": translation.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "ignored": translation.ignored.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "ignored": translation.ignored.iter().map(ignored).collect::<Vec<_>>(),
         });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
     }
+}
+
+fn ignored(object: &cluster::ObjectRef) -> String {
+    format!("{object}: {}", cluster::why_ignored(object))
 }
 
 fn settings(config: &Config) -> cluster::Settings {

@@ -103,8 +103,7 @@ async fn run(
     let follow = Follow::open(&config, store, identities.clone(), workers.clone(), &readiness)?;
     let captured = Captured::default();
     let (others, pod_events) = mpsc::unbounded_channel();
-    let (events, told) =
-        ProxyEvents::new(captured.clone(), workers.clone(), config.limits.connections_per_pod, others);
+    let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), &shared, others);
     let enrolment = enrol::start(enrolment(&config), events)?;
     tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
     tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));

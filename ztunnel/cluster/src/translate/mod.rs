@@ -10,6 +10,7 @@ mod entries;
 mod exclusions;
 mod guards;
 mod hash;
+mod ignored;
 mod local;
 mod names;
 mod namespaces;
@@ -32,6 +33,7 @@ use mesh::{Change, ClusterId, Network, Update};
 
 pub use egress::UdpMode;
 pub use exclusions::Exclusions;
+pub use ignored::why_ignored;
 pub use local::{LocalPod, PodCapture, PodDns};
 pub use note::{Note, Remark};
 

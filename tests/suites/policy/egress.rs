@@ -1,0 +1,98 @@
+//! What pods may reach outside of the mesh.
+
+use std::io::Read;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use harness::{LabError, Mesh, Pod, WIRE_V4, eventually, serve};
+use serde_json::json;
+
+use crate::scene::{exchange, mesh, namespace, talk, until};
+
+const LISTED: &str = "api.example.test";
+const OTHER: &str = "other.test";
+/// An address outside that nobody knows.
+const FOREIGN: &str = "198.51.100.53";
+
+/// A mesh whose daemons believe the name server outside.
+fn restricted(shop: &str) -> Result<Mesh, LabError> {
+    mesh(shop, json!({ "dns": { "clusterResolvers": [WIRE_V4.to_string()] } }))
+}
+
+fn ask(pod: &Pod, name: &str) -> Result<String, LabError> {
+    Ok(pod.sh(&format!("dig +short +tries=1 {name} A"))?.trim().to_owned())
+}
+
+#[test]
+fn a_name_on_the_list_opens_its_address_once_the_pod_has_asked_for_it() -> Result<(), LabError> {
+    let settings = "ambient.mesh/egress: deny, ambient.mesh/egress-allow: \"*.example.test\"";
+    let mesh = restricted(settings)?;
+    let dns = serve::Dns::start(mesh.wire(), &[(LISTED, &[WIRE_V4]), (OTHER, &[WIRE_V4])])?;
+    let outside = mesh.serve_outside(0, serve::echo())?;
+    let (client, near) = (mesh.pod("shop/client"), mesh.pod("shop/near"));
+    let there = SocketAddr::new(WIRE_V4, outside.port());
+
+    assert!(talk(&client, there).is_err(), "nobody has asked for a name yet");
+    assert_eq!(ask(&client, OTHER)?, WIRE_V4.to_string());
+    assert!(talk(&client, there).is_err(), "that name is not on the list");
+    assert!(outside.peers().is_empty());
+
+    assert_eq!(ask(&client, LISTED)?, WIRE_V4.to_string());
+    talk(&client, there)?;
+    assert!(talk(&near, there).is_err(), "what one pod has asked for is no other's");
+    assert!(dns.asked().iter().any(|name| name == LISTED));
+
+    let node = mesh.daemon("node1");
+    let of = |outcome| [("namespace", "shop"), ("outcome", outcome)];
+    node.wait_metric("ambient_egress_total", &of("listed_name"), |count| count >= 1.0)?;
+    node.wait_metric("ambient_egress_total", &of("denied"), |count| count >= 3.0)?;
+    let denied = node.wait_record(|it| it.destination == there && it.error.is_some())?;
+    let why = denied.error.unwrap_or_default();
+    assert!(why.contains("namespace shop denies unknown destinations"), "{why}");
+    Ok(())
+}
+
+#[test]
+fn where_unknown_destinations_are_denied_unknown_name_servers_hear_nothing() -> Result<(), LabError> {
+    let mesh = restricted("ambient.mesh/egress: log")?;
+    let dns = serve::Dns::start(mesh.wire(), &[(OTHER, &[WIRE_V4])])?;
+    let added = mesh.wire().shell(&format!("ip address add {FOREIGN}/32 dev lo")).status()?;
+    assert!(added.success());
+    let client = mesh.pod("shop/client");
+    let asked = |name: &str| client.sh(&format!("dig +tcp +tries=1 @{FOREIGN} {name} A"));
+    let answer = asked(OTHER)?;
+    assert!(answer.contains("status: NOERROR") && answer.contains(&WIRE_V4.to_string()), "{answer}");
+    mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
+    eventually("an unknown name server is not asked", || {
+        Ok(asked("secret.test")?.contains("status: REFUSED").then_some(()))
+    })?;
+    let before = dns.asked().len();
+    asked("another-secret.test")?;
+    assert_eq!(dns.asked().len(), before);
+    assert_eq!(ask(&client, OTHER)?, WIRE_V4.to_string(), "the cluster's own is");
+    Ok(())
+}
+
+#[test]
+fn a_list_that_changes_reaches_live_connections_within_a_second() -> Result<(), LabError> {
+    let mesh = restricted("ambient.mesh/egress: log")?;
+    let outside = mesh.serve_outside(0, serve::echo())?;
+    let client = mesh.pod("shop/client");
+    let there = SocketAddr::new(WIRE_V4, outside.port());
+    let mut stream = talk(&client, there)?;
+
+    let listed = format!("ambient.mesh/egress: deny, ambient.mesh/egress-allow: \"{there}\"");
+    mesh.apply(&namespace(&listed))?;
+    let elsewhere = mesh.serve_outside(0, serve::echo())?;
+    until("another port is denied", false, &client, SocketAddr::new(WIRE_V4, elsewhere.port()))?;
+    exchange(&mut stream)?;
+
+    mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
+    let applied = Instant::now();
+    let ended = stream.read(&mut [0]);
+    assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+    assert!(applied.elapsed() < Duration::from_secs(1), "it took {:?}", applied.elapsed());
+    let cuts = [("reason", "egress")];
+    mesh.daemon("node1").wait_metric("ambient_connections_cut_total", &cuts, |cuts| cuts >= 1.0)?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Policy beyond who may call whom: what leaves the mesh, what no tunnel carries, what tunnels hide from the network.
+
+mod egress;
+mod network;
+mod scene;
+mod sources;
+mod udp;

@@ -1,0 +1,40 @@
+//! Sources without an identity that policies can name.
+
+use std::net::{SocketAddr, TcpStream};
+
+use harness::{LabError, Node, serve};
+use serde_json::json;
+
+use crate::scene::{exchange, mesh, talk, until};
+
+fn from_node(node: &Node, to: SocketAddr) -> std::io::Result<()> {
+    let connect = || TcpStream::connect_timeout(&to, std::time::Duration::from_secs(5));
+    exchange(&mut node.netns().within(connect)?)
+}
+
+#[test]
+fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(), LabError> {
+    let mesh = mesh("", json!({}))?;
+    let (client, batch, server) =
+        (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    let there = server.at(echo.port());
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nodes, namespace: shop}\n\
+         spec: {rules: [{from: [{source: {principals: [ambient.mesh/node]}}]}]}\n",
+    )?;
+    until("the pod outside of the mesh is refused", false, &batch, there)?;
+    assert!(talk(&client, there).is_err(), "an identity is no node");
+    from_node(mesh.node("node1"), there)?;
+    let node = mesh.daemon("node2");
+    let record = node.wait_record(|it| it.source.ip() == mesh.node("node1").ip() && it.error.is_none())?;
+    assert_eq!(record.policy.as_deref(), Some("shop/nodes"));
+
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\
+         spec: {mtls: {mode: STRICT}}\n",
+    )?;
+    harness::eventually("a node has no identity either", || {
+        Ok(from_node(mesh.node("node1"), there).is_err().then_some(()))
+    })
+}
