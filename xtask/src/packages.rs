@@ -80,6 +80,8 @@ const PROGRAMS: &[Program] = &[
     Program { name: "iperf3", package: "iperf3" },
     Program { name: "make", package: "make" },
     Program { name: "nft", package: "nftables" },
+    Program { name: "prometheus", package: "prometheus" },
+    Program { name: "promtool", package: "prometheus" },
     Program { name: "socat", package: "socat" },
     Program { name: "sysctl", package: "procps" },
     Program { name: "tcpdump", package: "tcpdump" },

@@ -11,5 +11,5 @@ pub mod probe;
 pub mod proxy;
 pub mod redirect;
 pub mod run;
-pub mod status;
 pub mod telemetry;
+pub mod view;

@@ -2,6 +2,7 @@
 //!
 //! One [`Store`] takes [`Update`]s from a source; every reader loads a [`Snapshot`], decides, and lets go of it.
 
+mod access;
 mod address;
 mod apply;
 mod egress;
@@ -15,6 +16,7 @@ mod store;
 mod update;
 mod workload;
 
+pub use access::{AccessLogging, ParseAccessLoggingError};
 pub use address::{Network, NetworkAddress};
 pub use egress::{EgressEntry, EgressList, EgressTarget, InvalidEgressEntry};
 pub use namespace::{EgressMode, NamespaceSettings};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::EgressList;
+use crate::{AccessLogging, EgressList};
 
 /// Settings that hold for every workload of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +15,8 @@ pub struct NamespaceSettings {
     pub egress_allow: EgressList,
     /// Whether its pods' DNS queries are captured unless the pod says otherwise; none means the mesh's default.
     pub dns_capture: Option<bool>,
+    /// Which of its workloads' connections leave a record (`ambient.mesh/access-log`); none means the mesh's default.
+    pub access_log: Option<AccessLogging>,
 }
 
 /// What happens to connections to destinations that the mesh doesn't know.
@@ -37,6 +39,7 @@ impl NamespaceSettings {
             egress: EgressMode::default(),
             egress_allow: EgressList::default(),
             dns_capture: None,
+            access_log: None,
         }
     }
 }

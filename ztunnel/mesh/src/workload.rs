@@ -64,7 +64,8 @@ pub struct Profile {
     pub cluster: ClusterId,
     /// What it is.
     pub kind: WorkloadKind,
-    /// Name of its controller (deployment, job, ...), else its own name: metric label `source_workload`.
+    /// Name of its controller (deployment, job, ...); empty stands for the workload's own name, so that pods that
+    /// nobody made share a profile too. [`Workload::telemetry_name`] has either.
     pub workload_name: Arc<str>,
     /// `service.istio.io/canonical-name`, or what stands for it.
     pub canonical_name: Arc<str>,
@@ -149,6 +150,14 @@ impl Workload {
     /// The workload's SPIFFE id, or none where its namespace or service account cannot be one.
     pub fn identity(&self) -> Option<SpiffeId> {
         self.profile.identity()
+    }
+
+    /// The name by which telemetry knows it: its controller's, else its own. Metric label `source_workload`.
+    pub fn telemetry_name(&self) -> &Arc<str> {
+        match &self.profile.workload_name {
+            name if name.is_empty() => &self.name,
+            name => name,
+        }
     }
 
     /// Whether that is its identity; nothing is built to compare them.

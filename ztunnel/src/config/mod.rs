@@ -16,6 +16,7 @@ use std::time::Duration;
 use daemon::config::{ConfigErrors, File, Flags};
 use daemon::logs;
 use identity::TrustDomain;
+use mesh::AccessLogging;
 
 pub use args::{ConfigArgs, ProxyArgs};
 pub use options::OPTIONS;
@@ -50,6 +51,9 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged.
     pub log: LogConfig,
+    /// Where spans of connections go.
+    #[cfg(feature = "otlp")]
+    pub otlp: crate::telemetry::otlp::OtlpConfig,
 }
 
 /// Where the mesh is described.
@@ -195,8 +199,8 @@ pub struct LogConfig {
     pub level: String,
     /// How lines are written.
     pub format: logs::Format,
-    /// Whether each connection leaves a record.
-    pub access: bool,
+    /// Which connections leave a record.
+    pub access: AccessLogging,
 }
 
 impl Config {
@@ -259,7 +263,13 @@ impl Default for Config {
             },
             timeouts: Timeouts::default(),
             limits: Limits::default(),
-            log: LogConfig { level: "info".to_owned(), format: logs::Format::Text, access: true },
+            log: LogConfig {
+                level: "info".to_owned(),
+                format: logs::Format::Text,
+                access: AccessLogging::ALL,
+            },
+            #[cfg(feature = "otlp")]
+            otlp: crate::telemetry::otlp::OtlpConfig::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn of(workload: &Workload) -> Box<str> {
         cluster: (&*profile.cluster.0).into(),
         namespace: (&*profile.namespace).into(),
         kind,
-        workload: (&*profile.workload_name).into(),
+        workload: (&**workload.telemetry_name()).into(),
         service: (&*profile.canonical_name).into(),
         version: (&*profile.canonical_revision).into(),
         region: (&*locality.region).into(),

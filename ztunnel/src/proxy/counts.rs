@@ -87,7 +87,9 @@ impl ProxyMetrics {
             &["policy_namespace", "policy_name", "decision", "reason"],
             MAX_DECISIONS,
         )?;
-        Ok(Self {
+        // What has not happened yet is told as zero: a rate over a series that comes with its first count misses that one.
+        decisions.with(&["", "", Decision::Deny.label(), "unknown_policy"]);
+        let made = Self {
             handshakes: metrics.histogram_vec(
                 "ambient_tunnel_handshake_duration_seconds",
                 "Time that TLS handshakes of tunnels took that ended well.",
@@ -151,7 +153,31 @@ impl ProxyMetrics {
                 "ambient_unprotected_connections_total",
                 "Connections in plaintext to workloads that are to be captured and are not yet.",
             )?,
-        })
+        };
+        made.begin_at_zero();
+        Ok(made)
+    }
+
+    fn begin_at_zero(&self) {
+        for end in [TunnelEnd::Inbound, TunnelEnd::Outbound] {
+            for cause in ["identity", "timeout", "tls"] {
+                self.handshake_failures.with_label_values(&[end.label(), cause]);
+            }
+            self.tunnels.with_label_values(&[end.label()]);
+            self.streams.with_label_values(&[end.label()]);
+        }
+        for reason in ["peer_changed", "pod_gone", "policy"] {
+            self.cuts.with_label_values(&[reason]);
+        }
+        for limit in ["connections_per_pod", "handshakes", "open_files"] {
+            self.turned_away.with_label_values(&[limit]);
+        }
+        for outcome in ["dialled", "reused", "waited"] {
+            self.pooled.with_label_values(&[outcome]);
+        }
+        for task in ["accept", "inbound", "outbound", "plaintext", "tunnel", "tunnelled"] {
+            self.panics.with_label_values(&[task]);
+        }
     }
 
     /// A tunnel came up.

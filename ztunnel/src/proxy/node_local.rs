@@ -80,6 +80,7 @@ impl Outbound {
             service: tunnel.upstream.service.clone(),
             hostname: None,
             policy: target.permit.by().map(|name| policy_ref(name, None)),
+            trace: self.worker.trace_below(Some(self.trace.own)),
         };
         let admission = target.admission;
         self.worker.observe(&admission);

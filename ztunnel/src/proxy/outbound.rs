@@ -29,7 +29,7 @@ use super::workers::Arrival;
 use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::redirect::{canonical, original_destination};
-use crate::telemetry::{End, Opening};
+use crate::telemetry::{End, Opening, Trace};
 
 /// Serves one connection of a pod to somewhere.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
@@ -45,7 +45,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
             return socket.reset_on_close();
         }
     };
-    let outbound = Outbound { worker, pod, client, destination };
+    let trace = worker.trace();
+    let outbound = Outbound { worker, pod, client, destination, trace };
     outbound.run(socket).await;
 }
 
@@ -55,6 +56,7 @@ pub(super) struct Outbound {
     pub(super) pod: Arc<ServedPod>,
     pub(super) client: SocketAddr,
     pub(super) destination: SocketAddr,
+    pub(super) trace: Trace,
 }
 
 /// What carries a connection.
@@ -181,7 +183,8 @@ impl Outbound {
 
     async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
         let Some(identity) = &source.identity else { return Err(Failure::UnknownSource) };
-        let asker = Asker { pod: &self.pod, workload: &source.workload, identity, client: self.client };
+        let (client, trace) = (self.client, self.trace);
+        let asker = Asker { pod: &self.pod, workload: &source.workload, identity, client, trace };
         self.worker.stream(&asker, tunnel).await.map(Carrier::Stream)
     }
 
@@ -293,6 +296,7 @@ impl Outbound {
                 _ => None,
             },
             policy: None,
+            trace: self.trace,
         }
     }
 

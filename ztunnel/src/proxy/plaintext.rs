@@ -121,6 +121,7 @@ impl Plaintext {
             service: None,
             hostname: None,
             policy: None,
+            trace: self.worker.trace(),
         }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use certs::Identities;
 use daemon::drain::Drain;
-use daemon::logs::AccessLog;
 use daemon::metrics::Metrics;
 use mesh::{Affinities, Snapshots};
 
@@ -13,6 +12,7 @@ use super::counts::ProxyMetrics;
 use super::limits::Bounds;
 use crate::decision::Strangers;
 use crate::dns::Resolver;
+use crate::telemetry::Records;
 
 /// What all workers share. Nothing in it is asked more than a few times per connection.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What else is counted.
     pub counts: ProxyMetrics,
-    /// Where connections' records go.
-    pub access: AccessLog,
+    /// Where connections' records go, and which leave one.
+    pub records: Records,
     /// How much there may be of what is bounded for the daemon as a whole.
     pub bounds: Bounds,
 }

@@ -19,6 +19,7 @@ use super::failure::Failure;
 use super::pod::ServedPod;
 use super::worker::Worker;
 use crate::decision;
+use crate::telemetry::Trace;
 
 /// What a tunnel may be shared for: the same pod under the same certificate, to the same incarnation of the same
 /// destination, expecting the same identities.
@@ -38,6 +39,7 @@ pub(super) struct Asker<'a> {
     pub(super) workload: &'a mesh::Workload,
     pub(super) identity: &'a SpiffeId,
     pub(super) client: SocketAddr,
+    pub(super) trace: Trace,
 }
 
 impl Worker {
@@ -56,7 +58,7 @@ impl Worker {
             peer_pod: tunnel.upstream.workload.as_ref().and_then(|peer| peer.pod_uid.clone()),
             peers: tunnel.identities.clone(),
         };
-        let request = request(asker, tunnel, self.random(), self.random());
+        let request = request(asker, tunnel);
         let dial = async || self.open_tunnel(asker.pod, &key, &configs).await;
         // A tunnel that was going may refuse a stream that it has not looked at: once more, with another.
         let mut again = true;
@@ -145,7 +147,7 @@ fn is_refused_unseen(failure: &Failure) -> bool {
     matches!(failure, Failure::Stream(StreamError::Reset(ErrorCode::REFUSED_STREAM)))
 }
 
-fn request(asker: &Asker<'_>, tunnel: &decision::Tunnel, high: u64, low: u64) -> ConnectRequest {
+fn request(asker: &Asker<'_>, tunnel: &decision::Tunnel) -> ConnectRequest {
     let host = tunnel.upstream.service.as_ref().map(|service| (*service.key.hostname.0).into());
     let forwarded = Forwarded { client: asker.client, host };
     ConnectRequest {
@@ -153,7 +155,7 @@ fn request(asker: &Asker<'_>, tunnel: &decision::Tunnel, high: u64, low: u64) ->
         authority: tunnel.authority.to_string().into(),
         baggage: Some(baggage::of(asker.workload)),
         forwarded: Some(forwarded.to_string().into()),
-        traceparent: Some(format!("00-{high:016x}{low:016x}-{:016x}-00", high ^ low | 1).into()),
+        traceparent: Some(asker.trace.own.to_string().into()),
         network: None,
     }
 }

@@ -22,7 +22,7 @@ use super::worker::Worker;
 use super::workers::Load;
 use crate::decision::{self, InboundError, InboundTarget, TunnelledCall};
 use crate::redirect::HBONE_PORT;
-use crate::telemetry::{End, Opening, policy_ref};
+use crate::telemetry::{End, Opening, Trace, policy_ref};
 
 /// What the connections of one tunnel have in common.
 pub(super) struct Inbound {
@@ -55,6 +55,8 @@ pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
         Ok(authority) if request.is_connect() => authority,
         _ => return stream.refuse(&ConnectResponse::new(400)),
     };
+    let parent = request.traceparent.as_deref().and_then(|text| text.parse().ok());
+    let trace = inbound.worker.trace_below(parent);
     let decided = {
         let snapshot = inbound.worker.shared.snapshots.load();
         let Some(local) = inbound.pod.workload(&snapshot).cloned() else {
@@ -72,15 +74,15 @@ pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
             .map_err(|error| (error, local))
     };
     match decided {
-        Ok((target, local)) => inbound.relay(stream, local, target).await,
-        Err((error, local)) => inbound.refuse(stream, local, &authority, &error),
+        Ok((target, local)) => inbound.relay(stream, local, target, trace).await,
+        Err((error, local)) => inbound.refuse(stream, local, (&authority, &error), trace),
     }
 }
 
 impl Inbound {
-    async fn relay(&self, mut stream: Stream, local: Arc<Workload>, target: InboundTarget) {
+    async fn relay(&self, mut stream: Stream, local: Arc<Workload>, target: InboundTarget, trace: Trace) {
         let source = SocketAddr::new(self.from, 0);
-        let mut opening = self.opening(local.clone(), target.upstream);
+        let mut opening = self.opening(local.clone(), target.upstream, trace);
         opening.service = target.service;
         self.worker.shared.counts.permitted(&target.permit);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
@@ -115,13 +117,19 @@ impl Inbound {
         self.worker.conclude(&metered, relayed);
     }
 
-    fn refuse(&self, stream: Stream, local: Arc<Workload>, authority: &Authority, error: &InboundError) {
+    fn refuse(
+        &self,
+        stream: Stream,
+        local: Arc<Workload>,
+        (authority, error): (&Authority, &InboundError),
+        trace: Trace,
+    ) {
         stream.refuse(&ConnectResponse::new(error.status()));
-        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()));
+        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()), trace);
         self.worker.not_let_in(opening, error);
     }
 
-    fn opening(&self, local: Arc<Workload>, destination: SocketAddr) -> Opening {
+    fn opening(&self, local: Arc<Workload>, destination: SocketAddr, trace: Trace) -> Opening {
         Opening {
             direction: Direction::Inbound,
             path: Path::Hbone,
@@ -135,6 +143,7 @@ impl Inbound {
             service: None,
             hostname: None,
             policy: None,
+            trace,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use daemon::tasks::{OnPanic, Tasks};
 use foldhash::fast::RandomState;
 use hbone::pool::Pool;
+use hbone::traceparent::TraceParent;
 use hbone::tunnel::Buffers;
 use mesh::Draws;
 use tokio::runtime::Runtime;
@@ -25,7 +26,7 @@ use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
 use super::{accept, inbound, linger, outbound, plaintext};
 use crate::probe::HostSockets;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Trace};
 
 /// What a worker's tasks share. Not `Send`: it stays on its thread.
 #[derive(Debug)]
@@ -94,7 +95,7 @@ pub(super) fn run(
 
 impl Worker {
     fn new(index: usize, shared: Arc<Shared>, peers: Peers) -> Self {
-        let telemetry = Telemetry::new(shared.metrics.worker(), shared.access.clone());
+        let telemetry = Telemetry::new(shared.metrics.worker(), shared.records.clone());
         let panics = shared.counts.panics.clone();
         let host_sockets = HostSockets::open().inspect_err(|error| {
             tracing::warn!(%error, "the node's sockets cannot be looked at; no connection counts as a probe");
@@ -135,6 +136,20 @@ impl Worker {
     /// Random bits: for choices, never for secrets.
     pub(super) fn random(&self) -> u64 {
         self.random.borrow_mut().bits()
+    }
+
+    /// The trace of a connection that begins here.
+    pub(super) fn trace(&self) -> Trace {
+        let sampled = self.shared.records.traces(self.random());
+        Trace::root(&mut self.random.borrow_mut(), sampled)
+    }
+
+    /// The trace of a connection that a peer opened, who may have said which one it belongs to.
+    pub(super) fn trace_below(&self, parent: Option<TraceParent>) -> Trace {
+        match parent {
+            Some(parent) => Trace::below(parent, &mut self.random.borrow_mut()),
+            None => self.trace(),
+        }
     }
 
     /// Serves a connection.

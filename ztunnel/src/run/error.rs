@@ -66,6 +66,10 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// The way to the collector of spans.
+    #[cfg(feature = "otlp")]
+    #[error("spans cannot be sent")]
+    Otlp(#[from] crate::telemetry::otlp::StartError),
     /// The control runtime.
     #[error("the system grants no event queue")]
     Runtime(#[source] io::Error),

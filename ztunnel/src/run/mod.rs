@@ -30,6 +30,7 @@ use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, 
 use crate::enrol::{self, EnrolConfig};
 use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
 use crate::redirect::SocketTuning;
+use crate::telemetry::Records;
 pub use error::RunError;
 use follow::Follow;
 
@@ -72,6 +73,8 @@ async fn run(
     let (identities, upkeep) = certificates::identities(&config)?;
     tasks.spawn("certificates", upkeep.run());
     let store = Store::new();
+    #[cfg(feature = "otlp")]
+    let spans = spans(&config, &metrics, &tasks)?;
     let resolv_conf = Arc::new(NodeResolver::new(config.dns.resolv_conf.clone()));
     let shared = Arc::new(Shared {
         snapshots: store.snapshots(),
@@ -88,7 +91,17 @@ async fn run(
         affinities: Mutex::new(Affinities::new(AFFINITIES)),
         drain: drain.clone(),
         metrics: metrics.clone(),
-        access: if config.log.access { AccessLog::new(output.clone()) } else { AccessLog::off() },
+        records: Records {
+            access: AccessLog::new(output.clone()),
+            default: config.log.access,
+            snapshots: store.snapshots(),
+            skipped: metrics.counter(
+                "ambient_access_records_skipped_total",
+                "Connections that left no record, as their namespace or the configuration says.",
+            )?,
+            #[cfg(feature = "otlp")]
+            spans,
+        },
         bounds: Bounds::new(&config.limits, open_files),
         counts,
     });
@@ -125,6 +138,23 @@ async fn run(
 
     tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
     Ok(end(finished, &drain, &drainer, &readiness).await)
+}
+
+/// Where spans of connections go, and the task that sends them on.
+#[cfg(feature = "otlp")]
+fn spans(
+    config: &Config,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<Option<crate::telemetry::otlp::Spans>, RunError> {
+    use crate::telemetry::otlp::Exporter;
+    let Some((exporter, spans)) =
+        Exporter::new(&config.otlp, &config.node, &config.mesh.cluster_id, metrics)?
+    else {
+        return Ok(None);
+    };
+    tasks.spawn("spans", exporter.run());
+    Ok(Some(spans))
 }
 
 /// Waits for the end to be asked for, and sees it through. A daemon that ends is not ready.

@@ -4,26 +4,48 @@
 //! bytes there, and closes it with or without an error; a report that is dropped counts as closed and leaves its
 //! record too, so that no path out of a task forgets it.
 
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod peers;
 mod report;
+mod trace;
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use daemon::logs::{AccessLog, Direction, Path, PolicyRef};
 use daemon::metrics::{Reporter, Security, WorkerCounters};
 use identity::SpiffeId;
-use mesh::{Service, Workload};
+use mesh::{AccessLogging, Service, Snapshots, Workload};
+use prometheus::IntCounter;
 
 use peers::Peers;
 pub use report::Report;
+pub use trace::Trace;
 
 /// Counters and access log of one worker. Not `Send`: it stays on its worker.
 #[derive(Debug)]
 pub struct Telemetry {
     counters: WorkerCounters,
-    access: AccessLog,
+    records: Rc<Records>,
     peers: Peers,
+}
+
+/// Where connections leave their records, and which of them do.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// Where they go.
+    pub access: AccessLog,
+    /// Which connections leave one where their namespace does not say.
+    pub default: AccessLogging,
+    /// What namespaces say.
+    pub snapshots: Snapshots,
+    /// Connections that left none.
+    pub skipped: IntCounter,
+    /// Where spans of traced connections go; none while nobody wants them.
+    #[cfg(feature = "otlp")]
+    pub spans: Option<otlp::Spans>,
 }
 
 /// What is known of a connection when it is opened.
@@ -45,6 +67,8 @@ pub struct Opening {
     pub hostname: Option<Arc<str>>,
     /// The policy that allowed or denied, if one did.
     pub policy: Option<PolicyRef>,
+    /// The trace that it belongs to.
+    pub trace: Trace,
 }
 
 /// One end of a connection.
@@ -60,13 +84,43 @@ pub struct End {
 
 impl Telemetry {
     /// Telemetry of a worker, made on its own thread.
-    pub fn new(counters: WorkerCounters, access: AccessLog) -> Self {
-        Self { counters, access, peers: Peers::default() }
+    pub fn new(counters: WorkerCounters, records: Records) -> Self {
+        Self { counters, records: Rc::new(records), peers: Peers::default() }
     }
 
     /// Hands what was counted to the shared counters; to be called about once a second.
     pub fn flush(&self) {
         self.counters.flush();
+    }
+}
+
+impl Records {
+    /// Whether a connection that begins here is traced; `draw` is random.
+    pub fn traces(&self, draw: u64) -> bool {
+        #[cfg(feature = "otlp")]
+        return self.spans.as_ref().is_some_and(|spans| spans.samples(draw));
+        #[cfg(not(feature = "otlp"))]
+        {
+            let _nobody_wants_spans = draw;
+            false
+        }
+    }
+
+    /// Hands the span of a traced connection over.
+    #[cfg(feature = "otlp")]
+    fn span(&self, record: &daemon::logs::Record, trace: &Trace) {
+        if let Some(spans) = self.spans.as_ref().filter(|_| trace.own.sampled) {
+            spans.push(otlp::of(record, trace));
+        }
+    }
+
+    /// Whether a connection leaves a record, as things stand when it ends.
+    fn wants(&self, own: Option<&Workload>, failed: bool, draw: u64) -> bool {
+        let snapshot = self.snapshots.load();
+        let namespace = own.map(|workload| &workload.profile.namespace);
+        let settings = namespace.and_then(|name| snapshot.namespace(name));
+        let rule = settings.and_then(|settings| settings.access_log).unwrap_or(self.default);
+        rule.records(failed, draw)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use daemon::metrics::Peer;
 use identity::SpiffeId;
-use mesh::{HostNode, Profile};
+use mesh::{HostNode, Profile, Workload};
 
 use crate::telemetry::End;
 
@@ -19,6 +19,8 @@ pub(super) struct Peers(RefCell<HashMap<Key, Known, foldhash::fast::RandomState>
 struct Key {
     profile: usize,
     node: usize,
+    /// The workload's own name, where its profile has none.
+    name: Option<Arc<str>>,
     identity: Option<SpiffeId>,
 }
 
@@ -37,11 +39,16 @@ impl Peers {
             return Arc::new(Peer { principal: principal(end.identity.as_ref()), ..Peer::default() });
         };
         let (profile, node) = (&workload.profile, &workload.node);
-        let key = Key { profile: place(profile), node: place(node), identity: end.identity.clone() };
+        let key = Key {
+            profile: place(profile),
+            node: place(node),
+            name: profile.workload_name.is_empty().then(|| workload.name.clone()),
+            identity: end.identity.clone(),
+        };
         if let Some(known) = self.0.borrow().get(&key) {
             return known.peer.clone();
         }
-        let peer = Arc::new(labels(profile, node, end.identity.as_ref()));
+        let peer = Arc::new(labels(workload, end.identity.as_ref()));
         let mut all = self.0.borrow_mut();
         if all.len() >= MAX_PEERS {
             all.clear();
@@ -51,9 +58,10 @@ impl Peers {
     }
 }
 
-fn labels(profile: &Profile, node: &HostNode, identity: Option<&SpiffeId>) -> Peer {
+fn labels(workload: &Workload, identity: Option<&SpiffeId>) -> Peer {
+    let (profile, node) = (&workload.profile, &workload.node);
     Peer {
-        workload: profile.workload_name.clone(),
+        workload: workload.telemetry_name().clone(),
         namespace: profile.namespace.clone(),
         principal: principal(identity),
         app: profile.app.clone(),

@@ -1,12 +1,13 @@
 //! One connection's counters and record.
 
 use std::fmt;
+use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
-use daemon::logs::{AccessLog, Party, PolicyRef, Record};
+use daemon::logs::{Direction, Party, PolicyRef, Record};
 use daemon::metrics::{ConnectionCounters, ConnectionLabels, ResponseFlag, ServiceLabels};
 
-use crate::telemetry::{End, Opening, Telemetry, reporter, security};
+use crate::telemetry::{End, Opening, Records, Telemetry, reporter, security};
 
 /// What is told of one connection. Dropped, it closes the connection and leaves its record.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub struct Report {
 struct Open {
     opening: Opening,
     counters: ConnectionCounters,
-    access: AccessLog,
+    records: Rc<Records>,
     since: Instant,
 }
 
@@ -38,8 +39,8 @@ impl Telemetry {
             service: service.unwrap_or_default(),
             security: security(opening.path),
         });
-        let access = self.access.clone();
-        Report { open: Some(Open { opening, counters, access, since: Instant::now() }) }
+        let records = self.records.clone();
+        Report { open: Some(Open { opening, counters, records, since: Instant::now() }) }
     }
 }
 
@@ -109,13 +110,18 @@ impl Drop for Report {
 
 impl Open {
     fn end(self, flag: Option<ResponseFlag>, error: Option<Box<dyn fmt::Display + Send>>) {
-        let Self { opening, counters, access, since } = self;
+        let Self { opening, counters, records, since } = self;
         let (bytes_sent, bytes_received) = counters.bytes();
         match flag {
             Some(flag) => counters.failed(flag),
             None => drop(counters),
         }
-        access.push(Record {
+        let own = match opening.direction {
+            Direction::Inbound => &opening.destination,
+            Direction::Outbound => &opening.source,
+        };
+        let (trace, own) = (opening.trace, own.workload.clone());
+        let record = Record {
             ended: SystemTime::now(),
             duration: since.elapsed(),
             direction: opening.direction,
@@ -128,8 +134,16 @@ impl Open {
             bytes_sent,
             bytes_received,
             policy: opening.policy,
+            trace: trace.own.sampled.then_some(trace.own.trace.get()),
             error,
-        });
+        };
+        #[cfg(feature = "otlp")]
+        records.span(&record, &trace);
+        if records.wants(own.as_deref(), record.error.is_some(), trace.draw()) {
+            records.access.push(record);
+        } else {
+            records.skipped.inc();
+        }
     }
 }
 
@@ -151,9 +165,15 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
     use std::time::Duration;
 
-    use daemon::logs::{Direction, Format, Output, Path};
+    use daemon::logs::{AccessLog, Format, Output, Path};
     use daemon::metrics::Metrics;
-    use mesh::{Capture, ClusterId, Network, Profile, TunnelProtocol, Workload, WorkloadKind, WorkloadUid};
+    use mesh::{
+        AccessLogging, Capture, Change, ClusterId, Draws, NamespaceSettings, Network, Profile, Store,
+        TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
+    };
+    use prometheus::IntCounter;
+
+    use crate::telemetry::Trace;
 
     use super::*;
 
@@ -200,6 +220,23 @@ mod tests {
         assert!(metrics.render().contains("response_flags=\"DENY\"} 1"));
     }
 
+    #[test]
+    fn what_a_namespace_says_of_records_holds_for_its_workloads_and_spares_failures() {
+        let (mut telemetry, _metrics, output, lines) = telemetry();
+        let mut store = Store::new();
+        let settings =
+            NamespaceSettings { access_log: Some(AccessLogging::FAILURES), ..NamespaceSettings::new("shop") };
+        store.apply(Update { namespaces: vec![Change::Upsert(settings)], ..Update::default() });
+        let records = Records { snapshots: store.snapshots(), ..Records::clone(&telemetry.records) };
+        telemetry.records = Rc::new(records);
+        drop(telemetry.open(opening()));
+        telemetry.open(opening()).failed(ResponseFlag::Connect, "no answer");
+        assert!(output.flush(Duration::from_secs(10)));
+        assert!(lines.try_recv().unwrap().contains("error=\"no answer\""));
+        assert_eq!(lines.try_recv().ok(), None);
+        assert_eq!(telemetry.records.skipped.get(), 1);
+    }
+
     /// Sends each write on.
     struct Lines(Sender<String>);
 
@@ -218,7 +255,15 @@ mod tests {
         let (sender, lines) = channel();
         let output = Output::to(Lines(sender), Format::Text).unwrap();
         let metrics = Metrics::new("ztunnel", "1", 10).unwrap();
-        let telemetry = Telemetry::new(metrics.worker(), AccessLog::new(output.clone()));
+        let records = Records {
+            access: AccessLog::new(output.clone()),
+            default: AccessLogging::ALL,
+            snapshots: Store::new().snapshots(),
+            skipped: IntCounter::new("skipped", "Skipped.").unwrap(),
+            #[cfg(feature = "otlp")]
+            spans: None,
+        };
+        let telemetry = Telemetry::new(metrics.worker(), records);
         (telemetry, metrics, output, lines)
     }
 
@@ -236,6 +281,7 @@ mod tests {
             service: None,
             hostname: None,
             policy: None,
+            trace: Trace::root(&mut Draws::new(1), false),
         }
     }
 

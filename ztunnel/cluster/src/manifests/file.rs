@@ -135,6 +135,8 @@ impl Reading<'_> {
                 }
             }
         }
+        // Most documents are one object, and a list that grew has room for four.
+        chunk.objects.shrink_to_fit();
         self.next.chunks.push(chunk);
     }
 
@@ -148,6 +150,7 @@ impl Reading<'_> {
     }
 
     fn finish(mut self) -> File {
+        self.next.chunks.shrink_to_fit();
         if self.next.problems.is_empty() {
             return self.next;
         }

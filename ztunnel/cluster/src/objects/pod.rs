@@ -37,7 +37,7 @@ pub struct PodSpec {
     /// Where its resolver configuration comes from.
     pub dns_policy: DnsPolicy,
     /// Additions to its resolver configuration.
-    pub dns_config: Option<DnsConfig>,
+    pub dns_config: Option<Arc<DnsConfig>>,
     /// Containers.
     pub containers: Arc<[Container]>,
     /// Init containers; those that keep running have ports and probes as others do.

@@ -82,7 +82,7 @@ impl Entry<'_> {
             network: self.network().map_or_else(|| settings.network.clone(), Network::new),
             cluster: settings.cluster_id.clone(),
             kind,
-            workload_name: workload,
+            workload_name: if workload == *self.name { Arc::default() } else { workload },
             canonical_name: canonical,
             canonical_revision: revision,
             app,

@@ -93,7 +93,7 @@ fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
         probe_ports: probe_ports(pod),
         dns: PodDns {
             policy: pod.spec.dns_policy,
-            config: pod.spec.dns_config.clone().unwrap_or_default(),
+            config: pod.spec.dns_config.as_deref().cloned().unwrap_or_default(),
             hostname: pod.spec.hostname.clone(),
             subdomain: pod.spec.subdomain.clone(),
         },

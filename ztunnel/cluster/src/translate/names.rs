@@ -11,6 +11,7 @@ pub(super) const SERVICE_ENTRY: &str = "ServiceEntry";
 pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
 
 pub(super) const ALLOW_EXCLUSIONS: &str = "ambient.mesh/allow-exclusions";
+pub(super) const ACCESS_LOG: &str = "ambient.mesh/access-log";
 pub(super) const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";
 pub(super) const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
 pub(super) const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";

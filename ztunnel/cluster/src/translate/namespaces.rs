@@ -54,6 +54,13 @@ impl<'a> Namespaces<'a> {
 fn settings(metadata: &Metadata, notes: &mut Notes) -> NamespaceSettings {
     let mut settings = NamespaceSettings::new(&metadata.name);
     settings.dns_capture = truth(metadata, names::NAMESPACE, names::DNS_CAPTURE, notes);
+    settings.access_log = metadata.setting(names::ACCESS_LOG).and_then(|text| match text.parse() {
+        Ok(access_log) => Some(access_log),
+        Err(_) => {
+            notes.add(ObjectRef::of(names::NAMESPACE, metadata), invalid(names::ACCESS_LOG, text));
+            None
+        }
+    });
     (settings.egress, settings.egress_allow) = egress::settings(metadata, notes);
     settings
 }

@@ -67,7 +67,7 @@ fn profile<'a>(
             network: network.map_or_else(|| scene.settings.network.clone(), Network::new),
             cluster: scene.settings.cluster_id.clone(),
             kind,
-            workload_name: workload,
+            workload_name: if workload == metadata.name { Arc::default() } else { workload },
             canonical_name: canonical,
             canonical_revision: revision,
             app,

@@ -87,6 +87,15 @@ fn pods_that_are_alike_share_one_profile() {
 }
 
 #[test]
+fn pods_that_nobody_made_are_known_by_their_own_names_and_share_a_profile() {
+    let text = pod("shop/a", "10.0.0.1", "app: cart", "") + &pod("shop/b", "10.0.0.2", "app: cart", "");
+    let mesh = mesh_of(&text);
+    let (a, b) = (mesh.pod("shop/a"), mesh.pod("shop/b"));
+    assert!(Arc::ptr_eq(&a.profile, &b.profile));
+    assert_eq!((&**a.telemetry_name(), &**b.telemetry_name()), ("a", "b"));
+}
+
+#[test]
 fn a_pod_stands_where_its_node_stands() {
     let text = "
 apiVersion: v1

@@ -9,6 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Map, Value, json};
 
+use crate::admin::profile::{self, ProfileError, Sampling};
 use crate::admin::{Admin, Provider, lock};
 
 /// What may be asked on a listener.
@@ -43,6 +44,7 @@ pub(super) async fn answer<B>(
         ("/config_dump", true) if get => json_answer(&dump(admin).await),
         ("/logging", true) => logging(admin, surface, request),
         ("/quitquitquit", true) => quit(admin, surface, request.method()),
+        (profile, true) if profile.starts_with(PROFILES) => profiles(surface, request).await,
         (_, true) if get => page(admin, path).await,
         _ => text(StatusCode::NOT_FOUND, "no such page\n"),
     }
@@ -154,6 +156,42 @@ fn quit(admin: &Admin, surface: Surface, method: &Method) -> Response<Full<Bytes
     text(StatusCode::OK, "shutdown now\n")
 }
 
+/// Profiles tell of everything that the process does, and making them costs something.
+async fn profiles<B>(surface: Surface, request: &Request<B>) -> Response<Full<Bytes>> {
+    if surface != Surface::Admin {
+        return text(StatusCode::FORBIDDEN, ONLY_UNIX);
+    }
+    let query = request.uri().query().unwrap_or_default();
+    let made = match (request.method(), request.uri().path().trim_start_matches(PROFILES)) {
+        (&Method::GET, "profile") => match Sampling::of(query) {
+            Some(sampling) => profile::processor(sampling).await.map(|stacks| text(StatusCode::OK, &stacks)),
+            None => return text(StatusCode::BAD_REQUEST, "want ?seconds=1..120&frequency=1..1000\n"),
+        },
+        (&Method::GET, "heap") => {
+            let content = "application/octet-stream";
+            profile::heap().await.map(|heap| answer_of(StatusCode::OK, content, heap.into()))
+        }
+        (&Method::POST, "heap/profiling") => {
+            let on = match query {
+                "activate=true" => true,
+                "activate=false" => false,
+                _ => return text(StatusCode::BAD_REQUEST, "want ?activate=true or ?activate=false\n"),
+            };
+            tracing::info!(on, "heap sampling changed");
+            profile::sample_heap(on).await.map(|()| text(StatusCode::OK, "done\n"))
+        }
+        _ => return text(StatusCode::NOT_FOUND, "no such page\n"),
+    };
+    made.unwrap_or_else(|error| {
+        let status = match error {
+            ProfileError::HeapOff | ProfileError::Processor(_) => StatusCode::CONFLICT,
+            ProfileError::Heap(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            ProfileError::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        };
+        text(status, &format!("{error}\n"))
+    })
+}
+
 /// Undoes `%2C` and the like; levels have commas and equal signs, which some clients escape.
 fn unescape(text: &str) -> String {
     let mut parts = text.split('%');
@@ -198,8 +236,13 @@ GET  /logging                      the log level
 POST /logging?level=LEVEL          sets it: info, or hbone=debug,info
 POST /logging?reset                sets what the daemon started with
 POST /quitquitquit                 drains and ends the daemon
+GET  /debug/pprof/profile          stacks of processor time, for flame graphs: ?seconds=10&frequency=99
+GET  /debug/pprof/heap             memory in use by where it was allocated, for pprof
+POST /debug/pprof/heap/profiling   turns heap samples on and off: ?activate=true
 GET  /config_dump                  all of the following
 ";
+
+const PROFILES: &str = "/debug/pprof/";
 
 const ONLY_UNIX: &str = "only on the Unix socket\n";
 

@@ -3,9 +3,11 @@
 //! One [`Surface`] per listener says what may be asked there. Requests are bounded in size, number and time; a
 //! handler runs on the control runtime, so none of them touches the byte path.
 
+mod client;
 mod handler;
 mod listener;
 mod places;
+mod profile;
 mod server;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use crate::logs::Level;
 use crate::metrics::Metrics;
 use crate::ready::Readiness;
 
+pub use client::{AskError, ask};
 pub use handler::Surface;
 pub use listener::{BindError, Listener, bind_any};
 pub use places::Places;

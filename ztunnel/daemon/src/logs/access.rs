@@ -10,8 +10,7 @@ use crate::logs::Output;
 /// Takes records. Clones write to the same output.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    /// None when the access log is off.
-    output: Option<Output>,
+    output: Output,
 }
 
 /// What became of one connection. Formatted by the thread that writes it.
@@ -40,6 +39,8 @@ pub struct Record {
     pub bytes_received: u64,
     /// The policy that allowed or denied.
     pub policy: Option<PolicyRef>,
+    /// The trace that it belongs to, if it is traced.
+    pub trace: Option<u128>,
     /// Why it failed.
     pub error: Option<Box<dyn fmt::Display + Send>>,
 }
@@ -95,19 +96,12 @@ pub enum Path {
 impl AccessLog {
     /// Records go to `output`.
     pub const fn new(output: Output) -> Self {
-        Self { output: Some(output) }
-    }
-
-    /// Records go nowhere.
-    pub const fn off() -> Self {
-        Self { output: None }
+        Self { output }
     }
 
     /// Queues a record; drops and counts it when there is no room. Never waits.
     pub fn push(&self, record: Record) {
-        if let Some(output) = &self.output {
-            output.record(record);
-        }
+        self.output.record(record);
     }
 }
 

@@ -87,6 +87,7 @@ fn fields(record: &Record, mut field: impl FnMut(&str, Value<'_>)) {
     field("bytes_recv", Value::Number(record.bytes_received));
     field("duration", Value::Text(&format_args!("{}ms", record.duration.as_millis())));
     optional(record.policy.as_ref(), |policy| field("policy", Value::Text(policy)));
+    optional(record.trace, |trace| field("trace_id", Value::Text(&format_args!("{trace:032x}"))));
     optional(record.error.as_ref(), |error| field("error", Value::Text(error)));
 }
 
@@ -122,7 +123,8 @@ fn append(line: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// A time as RFC 3339 with microseconds, in UTC.
-struct Rfc3339(SystemTime);
+#[derive(Clone, Copy, Debug)]
+pub struct Rfc3339(pub SystemTime);
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,6 +225,7 @@ mod tests {
             bytes_sent: 12,
             bytes_received: 34,
             policy: Some(PolicyRef { namespace: "fin".into(), name: "allow".into(), rule: Some(2) }),
+            trace: None,
             error: None,
         }
     }

@@ -9,6 +9,6 @@ mod output;
 mod subscriber;
 
 pub use access::{AccessLog, Direction, Party, Path, PolicyRef, Record};
-pub use format::Format;
+pub use format::{Format, Rfc3339};
 pub use output::Output;
 pub use subscriber::{Level, LevelError, install};

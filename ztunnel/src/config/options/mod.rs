@@ -2,6 +2,8 @@
 
 mod data_path;
 mod installation;
+#[cfg(feature = "otlp")]
+mod otlp;
 mod process;
 mod trust;
 
@@ -23,4 +25,6 @@ pub const OPTIONS: Options<Config> = Options::new(&[
     data_path::TIMEOUTS,
     data_path::LIMITS,
     process::LOG,
+    #[cfg(feature = "otlp")]
+    otlp::OTLP,
 ]);

@@ -1,6 +1,6 @@
 //! The daemon itself: where it is asked, what it logs.
 
-use daemon::config::{Opt, Value, set};
+use daemon::config::{Opt, Value, from_str, set};
 
 use crate::config::Config;
 
@@ -62,9 +62,13 @@ pub(super) const LOG: &[Opt<Config>] = &[
     Opt {
         key: "log.access",
         env: "ZTUNNEL_ACCESS_LOG",
-        value: "BOOL",
-        help: "Whether each connection leaves a record when it ends.",
-        set: |config, text| set(&mut config.log.access, text),
-        show: |config| config.log.access.show(),
+        value: "RECORDS",
+        help: "Which connections leave a record when they end: all, failures (and denials), none, or \
+               a share like 10% of those that ended well. A namespace's annotation \
+               ambient.mesh/access-log wins for its workloads.",
+        set: |config, text| {
+            from_str(&mut config.log.access, text, "all, failures, none, or a share like 10%")
+        },
+        show: |config| config.log.access.to_string(),
     },
 ];
