@@ -21,11 +21,13 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a key for each node, and starts the CA, which makes itself a root unless the options bring one.
+    /// Makes a key for each node, a token for each that is not ours, and starts the CA, which makes itself a root unless
+    /// the options bring one.
     ///
     /// # Errors
     /// When it does not come up.
     pub(crate) fn start(lab: &Lab, program: &Path, options: &MeshOptions) -> Result<Self, LabError> {
+        let foreign = &options.foreign;
         let folder = lab.folder().join("ca");
         for part in ["nodes", "root"] {
             let part = folder.join(part);
@@ -33,14 +35,18 @@ impl Authority {
         }
         for node in lab.nodes() {
             make_node_key(program, &folder, node)?;
+            if foreign.iter().any(|it| it == node.name()) {
+                make_token(program, node)?;
+            }
         }
         for (name, text) in &options.root {
             let path = folder.join("root").join(name);
             fs::write(&path, text).map_err(LabError::file(path))?;
         }
+        let bearers = if foreign.is_empty() { "off" } else { TOKEN_LIFETIME };
         let mut config = json!({
             "root": { "folder": folder.join("root"), "publish": folder.join("roots.pem") },
-            "trust": { "nodes": folder.join("nodes"), "manifests": lab.manifests() },
+            "trust": { "nodes": folder.join("nodes"), "manifests": lab.manifests(), "bearerTokens": bearers },
             "listen": { "address": format!("[::]:{PORT}"), "adminSocket": folder.join("admin.sock") },
         });
         merge(&mut config, &options.ca);
@@ -107,6 +113,19 @@ impl Authority {
         if node.ip().is_ipv4() { format!("{WIRE_V4}:{PORT}") } else { format!("[{WIRE_V6}]:{PORT}") }
     }
 
+    /// A name that its server's certificate has.
+    pub const NAME: &str = "istiod.istio-system.svc";
+
+    /// The private key by which it knows a node.
+    pub fn node_key(node: &Node) -> PathBuf {
+        node.folder().join("node.key")
+    }
+
+    /// The token by which a daemon proves to be on a node that is not ours.
+    pub fn token(node: &Node) -> PathBuf {
+        node.folder().join("node.token")
+    }
+
     fn run(lab: &Lab, program: &Path, folder: &Path) -> Result<Process, LabError> {
         let path = log_of(folder);
         let log = File::options().create(true).append(true).open(&path).map_err(LabError::file(path))?;
@@ -132,12 +151,22 @@ impl Authority {
 fn make_node_key(program: &Path, folder: &Path, node: &Node) -> Result<(), LabError> {
     let mut command = Command::new(program);
     command.args(["ca", "node-key", "--node", node.name(), "--nodes"]).arg(folder.join("nodes"));
-    run(command.arg("--out").arg(node.folder().join("node.key")), None).map(drop)
+    run(command.arg("--out").arg(Authority::node_key(node)), None).map(drop)
+}
+
+fn make_token(program: &Path, node: &Node) -> Result<(), LabError> {
+    let mut command = Command::new(program);
+    command.args(["ca", "node-token", "--node", node.name(), "--lifetime", TOKEN_LIFETIME, "--key"]);
+    command.arg(Authority::node_key(node)).arg("--out").arg(Authority::token(node));
+    run(&mut command, None).map(drop)
 }
 
 fn log_of(folder: &Path) -> PathBuf {
     folder.join("ca.log")
 }
+
+/// Longer than any test.
+const TOKEN_LIFETIME: &str = "1h";
 
 /// Istio's port of the same service.
 const PORT: u16 = 15012;

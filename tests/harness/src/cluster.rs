@@ -53,6 +53,18 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Writes every manifest into a folder, as a [`Lab`](crate::Lab) does into its own.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, folder: &Path) -> Result<(), LabError> {
+        fs::create_dir_all(folder).map_err(LabError::file(folder))?;
+        self.files.iter().try_for_each(|(file, document)| {
+            let path = folder.join(file);
+            fs::write(&path, document.value().to_string()).map_err(LabError::file(path))
+        })
+    }
+
     /// Adds a node.
     pub fn node(&mut self, name: &str) {
         let index = u8::try_from(self.nodes.len() + 1).expect("labs have few nodes");

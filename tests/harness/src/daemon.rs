@@ -324,7 +324,7 @@ impl Daemon {
             "ca": {
                 "address": Authority::address(&self.node),
                 "roots": ca.roots(),
-                "nodeKey": folder.join("node.key"),
+                "nodeKey": Authority::node_key(&self.node),
             },
             "listen": { "adminSocket": self.admin_socket() },
             "log": { "format": "json" },

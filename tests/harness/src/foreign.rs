@@ -1,8 +1,8 @@
 //! A command of the caller's that takes part in a lab.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,11 +15,14 @@ use crate::{LabError, Pod, wait_for};
 /// A command of the caller's that runs beside a lab, and has said that it is ready. SIGTERM to its process group ends it
 /// when it is dropped, SIGKILL where that does not.
 ///
-/// It prints a line `pid N` for each of its processes that is of interest, then a line `ready`.
+/// It prints a line `pid N` for each of its processes that is of interest, then a line `ready`. What it is to do after
+/// that it may be told by lines on its standard input.
 #[derive(Debug)]
 pub struct Foreign {
     child: Child,
     pids: Vec<u32>,
+    told: ChildStdin,
+    lines: Receiver<String>,
 }
 
 impl Foreign {
@@ -33,12 +36,22 @@ impl Foreign {
         patience: Duration,
     ) -> Result<Self, LabError> {
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+        shell.args(["-c", command]).process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = shell.envs(variables.iter().cloned()).spawn()?;
-        let stdout = child.stdout.take().expect("its output is a pipe");
-        let mut foreign = Self { child, pids: Vec::new() };
-        foreign.wait(command, &follow(stdout), patience)?;
+        let lines = follow(child.stdout.take().expect("its output is a pipe"));
+        let told = child.stdin.take().expect("its input is a pipe");
+        let mut foreign = Self { child, pids: Vec::new(), told, lines };
+        foreign.wait(command, patience)?;
         Ok(foreign)
+    }
+
+    /// Tells it a word, and waits until it says `ready` again.
+    ///
+    /// # Errors
+    /// When it has ended, or is not ready within `patience`.
+    pub fn tell(&mut self, word: &str, patience: Duration) -> Result<(), LabError> {
+        writeln!(self.told, "{word}")?;
+        self.wait(word, patience)
     }
 
     /// What tells it of a pod: `PREFIX_IP` and so on, by what it is to be called.
@@ -72,11 +85,11 @@ impl Foreign {
         wait_for("a command of the caller's did not end", GRACE, || Ok(child.try_wait()?)).map(drop)
     }
 
-    fn wait(&mut self, command: &str, lines: &Receiver<String>, patience: Duration) -> Result<(), LabError> {
+    fn wait(&mut self, command: &str, patience: Duration) -> Result<(), LabError> {
         let what = || command.to_owned();
         let end = Instant::now() + patience;
         loop {
-            match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(line) if line.trim() == "ready" => return Ok(()),
                 Ok(line) => self.pids.extend(pid(&line)),
                 Err(RecvTimeoutError::Timeout) => {
@@ -137,6 +150,15 @@ mod tests {
         let path = format!("/proc/{}", foreign.child.id());
         drop(foreign);
         assert!(!std::path::Path::new(&path).exists());
+    }
+
+    #[test]
+    fn a_command_is_told_words_and_says_when_it_has_done_them() {
+        let mut foreign =
+            Foreign::start("echo ready; while read word; do echo pid 4; echo ready; done", &[], GRACE)
+                .unwrap();
+        foreign.tell("upgrade", GRACE).unwrap();
+        assert_eq!(foreign.pids(), [4]);
     }
 
     #[test]

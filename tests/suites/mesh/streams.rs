@@ -1,11 +1,10 @@
 //! Whatever TCP does between two applications, it does through the mesh.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::OnceLock;
+use std::net::Shutdown;
 use std::time::Duration;
 
-use harness::{LabError, Mesh, Pod, Stack, serve};
+use harness::{LabError, Mesh, Pod, Stack, exchange, serve};
 
 use e2e::calls::shop;
 
@@ -78,49 +77,6 @@ fn bulk_arrives_unchanged_in_both_directions_at_once() -> Result<(), LabError> {
     on_each_path(|client, target| {
         let echo = target.serve(0, serve::echo())?;
         let length = if target.name() == "server" { 1 << 30 } else { 96 << 20 };
-        both_ways(client, target.at(echo.port()), length)
+        exchange(client, target.at(echo.port()), length)
     })
 }
-
-fn both_ways(client: &Pod, to: SocketAddr, length: usize) -> Result<(), LabError> {
-    let stream = client.connect(to)?;
-    let mut writer = stream.try_clone()?;
-    let writing = std::thread::spawn(move || -> std::io::Result<()> {
-        for at in (0..length).step_by(CHUNK) {
-            writer.write_all(noise(at, CHUNK.min(length - at)))?;
-        }
-        writer.shutdown(Shutdown::Write)
-    });
-    let heard = check(&stream)?;
-    writing.join().expect("the writer does not panic")?;
-    assert_eq!(heard, length);
-    Ok(())
-}
-
-/// Reads to the end and checks every byte; how many there were.
-fn check(mut stream: &TcpStream) -> Result<usize, LabError> {
-    let mut buffer = vec![0; CHUNK];
-    let mut at = 0;
-    loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(at);
-        }
-        assert!(buffer[..count] == *noise(at, count), "a byte between {at} and {} is wrong", at + count);
-        at += count;
-    }
-}
-
-/// What is sent: it repeats itself after so odd a number of bytes that none that is lost or doubled goes unseen.
-fn noise(at: usize, length: usize) -> &'static [u8] {
-    static TWICE: OnceLock<Vec<u8>> = OnceLock::new();
-    let byte = |at: usize| ((at % PERIOD).wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0];
-    let twice = TWICE.get_or_init(|| (0..2 * PERIOD).map(byte).collect());
-    &twice[at % PERIOD..][..length]
-}
-
-/// A prime.
-const PERIOD: usize = 1_048_573;
-
-/// Bytes that are read or written at once.
-const CHUNK: usize = 256 << 10;

@@ -14,12 +14,28 @@ use crate::table::Table;
 use output::{Outcome, Reader};
 
 /// Runs unit, property and namespace suites; ends with the line "N passed, N failed".
+///
+/// The suite `interop` also meets another implementation of HBONE, if told by --peer which: a command that the shell runs
+/// once nodes and pods stand, and that finds in its environment INTEROP_NODE_NAME, INTEROP_NODE_NETNS and INTEROP_NODE_IP
+/// (the node that it serves); INTEROP_PODS (how many pods it captures), and of each, from INTEROP_POD_1 on: .._NAME,
+/// .._NAMESPACE, .._ACCOUNT, .._UID, .._IP, .._NETNS, .._NODE; INTEROP_MANIFESTS, the folder of the mesh's manifests;
+/// INTEROP_CA_ADDRESS, INTEROP_CA_NAME, INTEROP_CA_ROOTS and INTEROP_CA_TOKEN, where it gets certificates by Istio's
+/// certificate service, the name and roots to recognise it by, and the file of the bearer token to present. Namespaces are
+/// mounted in /run/netns. It prints the line `ready` when the pods are captured. Told `upgrade` on its standard input, it
+/// has another daemon take over, the one before drain, and says `ready` again. SIGTERM to its process group ends it.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TestArgs {
     /// The suite to run: `unit`, or the name of a test program. Default: all.
     suite: Option<String>,
     /// Runs only tests whose name has this in it.
     filter: Option<String>,
+    /// Has the suite `interop` meet another implementation: a command, see above.
+    #[arg(long, value_name = "COMMAND", requires = "suite")]
+    peer: Option<String>,
+    /// Keeps what the peer says as the transcripts in tests/transcripts, which are replayed without one. PRODUCT says
+    /// what it is.
+    #[arg(long, value_name = "PRODUCT", requires = "peer")]
+    record: Option<String>,
     /// Prints the names of the suites.
     #[arg(long)]
     list: bool,
@@ -68,8 +84,13 @@ impl TestArgs {
 
     /// Runs cargo's tests with their output on the terminal, and counts.
     fn test(&self, command: &mut Command) -> Result<Outcome, XtaskError> {
-        if let Some(filter) = &self.filter {
-            command.args(["--", filter]);
+        command.arg("--").args(&self.filter);
+        match &self.peer {
+            Some(peer) => _ = command.env("INTEROP_PEER", peer),
+            None => _ = command.args(["--skip", WITH_PEER]),
+        }
+        if let Some(product) = &self.record {
+            command.env("INTEROP_RECORD", product);
         }
         println!("$ {}", words(command));
         // Which program's tests follow is told on standard error, in colours only to a terminal.
@@ -121,6 +142,9 @@ fn summarise(outcome: &Outcome) -> Result<(), XtaskError> {
     println!("{passed} passed, {failed} failed");
     if failed == 0 { Ok(()) } else { Err(XtaskError::Tests(failed)) }
 }
+
+/// Tests that need a peer.
+const WITH_PEER: &str = "with_peer::";
 
 /// The suite of all tests beside the code.
 const UNIT: &str = "unit";
