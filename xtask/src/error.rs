@@ -17,6 +17,8 @@ pub(crate) enum XtaskError {
         #[source]
         source: io::Error,
     },
+    #[error("{0} fuzz targets failed")]
+    Fuzz(usize),
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -33,6 +35,8 @@ pub(crate) enum XtaskError {
     Untidy(usize),
     #[error("there is no suite {name}; there are: {known}")]
     UnknownSuite { name: String, known: String },
+    #[error("there is no fuzz target {name}; there are: {known}")]
+    UnknownTarget { name: String, known: String },
     #[error("{what} cannot be understood: {problem}")]
     Unreadable { what: String, problem: String },
 }

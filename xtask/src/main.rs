@@ -1,9 +1,10 @@
-//! What a developer runs: `cargo xtask demo`, `test`, `bench` and `tidy`.
+//! What a developer runs: `cargo xtask demo`, `test`, `fuzz`, `bench` and `tidy`.
 
 mod bench;
 mod cargo;
 mod demo;
 mod error;
+mod fuzz;
 mod interrupt;
 mod packages;
 mod table;
@@ -28,6 +29,7 @@ struct Cli {
 enum Verb {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
+    Fuzz(fuzz::FuzzArgs),
     Test(test::TestArgs),
     #[command(hide = true)]
     Hold(bench::HoldArgs),
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
         Verb::Bench(args) => args.run(),
         Verb::Demo(args) => args.run(),
+        Verb::Fuzz(args) => args.run(),
         Verb::Hold(args) => args.run(),
         Verb::Serve(args) => args.run(),
         Verb::Test(args) => args.run(),

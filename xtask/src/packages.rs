@@ -27,19 +27,24 @@ struct Program {
 impl Setup {
     /// Makes sure that the caller is root and that every program is there; `task` is for the message.
     pub(crate) fn prepare(&self, task: &str) -> Result<(), XtaskError> {
+        self.install()?;
+        root_only(task)
+    }
+
+    /// Makes sure that every program is there.
+    pub(crate) fn install(&self) -> Result<(), XtaskError> {
         let missing: Vec<_> = PROGRAMS.iter().filter(|program| !is_there(program.name)).collect();
         if missing.is_empty() {
-            return root_only(task);
+            return Ok(());
         }
         let packages: BTreeSet<_> = missing.iter().map(|it| it.package).collect();
         let packages: Vec<_> = packages.into_iter().collect();
         let line = format!("apt-get install -y --no-install-recommends {}", packages.join(" "));
         let names: Vec<_> = missing.iter().map(|it| it.name).collect();
         let missing = names.join(", ");
-        if self.no_install || !is_there("apt-get") {
+        if self.no_install || !is_there("apt-get") || !Uid::effective().is_root() {
             return Err(XtaskError::Packages { missing, line });
         }
-        root_only(task)?;
         eprintln!("missing programs: {missing}\ninstalling: {line}");
         install(&packages)
     }
@@ -72,6 +77,7 @@ fn is_there(program: &str) -> bool {
 
 /// What labs, demo, tests and bench run, and what building needs beside the Rust toolchain.
 const PROGRAMS: &[Program] = &[
+    Program { name: "c++", package: "g++" },
     Program { name: "cc", package: "gcc" },
     Program { name: "conntrack", package: "conntrack" },
     Program { name: "curl", package: "curl" },

@@ -63,6 +63,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "daemon", below: &[], pure: false },
     Layer { name: "ztunnel", below: &["cluster", "daemon", "hbone", "mesh"], pure: false },
     Layer { name: "waypoint", below: &["cluster", "daemon", "hbone", "mesh"], pure: false },
+    Layer { name: "fuzz", below: &["ztunnel"], pure: false },
     Layer { name: "harness", below: &[], pure: false },
     Layer { name: "e2e", below: &["harness", "cluster", "hbone"], pure: false },
     Layer { name: "bench", below: &["cluster", "daemon", "hbone", "mesh"], pure: false },

@@ -32,8 +32,7 @@ pub use events::{CaptureEvents, CapturedPod, DesiredPod};
 pub use lease::{Lease, LeaseSource};
 pub use pod::{InvalidPodUid, Pod, PodUid};
 pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, Request};
-
-pub use seqpacket::PacketError;
+pub use seqpacket::{PacketError, read_packet};
 pub use state::StateError;
 pub use thread::{EnrolConfig, EnrolHandle, StartError, start};
 pub use udp::UdpSeen;

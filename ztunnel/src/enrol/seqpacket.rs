@@ -102,13 +102,7 @@ impl PacketStream {
         if length == 0 {
             return Err(PacketError::Closed);
         }
-        // The body of another version may be anything, so the version is looked at first.
-        let packet: Packet<serde_json::Value> =
-            serde_json::from_slice(&buffer[..length]).map_err(PacketError::Malformed)?;
-        if packet.version != VERSION {
-            return Err(PacketError::Version { got: packet.version });
-        }
-        Ok((serde_json::from_value(packet.body).map_err(PacketError::Malformed)?, fds))
+        Ok((read_packet(&buffer[..length])?, fds))
     }
 
     fn with_patience(socket: Socket, patience: Duration) -> io::Result<Self> {
@@ -136,6 +130,19 @@ impl Drop for PacketListener {
             let _already_gone = fs::remove_file(&self.path);
         }
     }
+}
+
+/// What a packet says: a [`Request`](super::Request) or an [`Answer`](super::Answer).
+///
+/// # Errors
+/// When it is of another version of the protocol, or of none.
+pub fn read_packet<T: DeserializeOwned>(packet: &[u8]) -> Result<T, PacketError> {
+    // The body of another version may be anything, so the version is looked at first.
+    let packet: Packet<serde_json::Value> = serde_json::from_slice(packet).map_err(PacketError::Malformed)?;
+    if packet.version != VERSION {
+        return Err(PacketError::Version { got: packet.version });
+    }
+    serde_json::from_value(packet.body).map_err(PacketError::Malformed)
 }
 
 /// Callers that may wait to be accepted.

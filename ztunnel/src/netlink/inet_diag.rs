@@ -44,7 +44,7 @@ impl TcpTable {
     pub fn find(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<TcpSocket>> {
         let mut found = None;
         let request = Request::new(SOCK_DIAG_BY_FAMILY, 0).header(&exact(local, remote));
-        match self.netlink.ask(request, Exchange::One, |message| found = parse(message.payload)) {
+        match self.netlink.ask(request, Exchange::One, |message| found = TcpSocket::parse(message.payload)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             result => result.map(|()| found),
         }
@@ -61,13 +61,35 @@ impl TcpTable {
             header[..2].copy_from_slice(&[family, IPPROTO_TCP]);
             header[4..8].copy_from_slice(&(1_u32 << LISTEN).to_ne_bytes());
             let request = Request::new(SOCK_DIAG_BY_FAMILY, libc::NLM_F_DUMP).header(&header);
-            match self.netlink.ask(request, Exchange::Dump, |message| found.extend(parse(message.payload))) {
+            match self
+                .netlink
+                .ask(request, Exchange::Dump, |message| found.extend(TcpSocket::parse(message.payload)))
+            {
                 // A kernel without that family has no sockets of it.
                 Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {}
                 result => result?,
             }
         }
         Ok(found)
+    }
+}
+
+impl TcpSocket {
+    /// Reads `struct inet_diag_msg`, the payload of the kernel's answer; none if it is cut short.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let &family = payload.first()?;
+        let end = |port: usize, ip: usize| {
+            let port = u16::from_be_bytes(*payload.get(port..)?.first_chunk()?);
+            let raw: [u8; 16] = *payload.get(ip..)?.first_chunk()?;
+            let ip = match family {
+                AF_INET => IpAddr::from([raw[0], raw[1], raw[2], raw[3]]),
+                _ => Ipv6Addr::from(raw).to_canonical(),
+            };
+            Some(SocketAddr::new(ip, port))
+        };
+        let inode = u32::from_ne_bytes(*payload.get(68..)?.first_chunk()?);
+        let state = *payload.get(1)?;
+        Some(Self { local: end(4, 8)?, remote: end(6, 24)?, state, inode: inode.into() })
     }
 }
 
@@ -90,23 +112,6 @@ fn put(into: &mut [u8], ip: IpAddr) {
         IpAddr::V4(ip) => into[..4].copy_from_slice(&ip.octets()),
         IpAddr::V6(ip) => into.copy_from_slice(&ip.octets()),
     }
-}
-
-/// Parses `struct inet_diag_msg`.
-fn parse(payload: &[u8]) -> Option<TcpSocket> {
-    let &family = payload.first()?;
-    let end = |port: usize, ip: usize| {
-        let port = u16::from_be_bytes(*payload.get(port..)?.first_chunk()?);
-        let raw: [u8; 16] = *payload.get(ip..)?.first_chunk()?;
-        let ip = match family {
-            AF_INET => IpAddr::from([raw[0], raw[1], raw[2], raw[3]]),
-            _ => Ipv6Addr::from(raw).to_canonical(),
-        };
-        Some(SocketAddr::new(ip, port))
-    };
-    let inode = u32::from_ne_bytes(*payload.get(68..)?.first_chunk()?);
-    let state = *payload.get(1)?;
-    Some(TcpSocket { local: end(4, 8)?, remote: end(6, 24)?, state, inode: inode.into() })
 }
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn cut_answers_yield_nothing() {
         for length in 0..72 {
-            assert_eq!(parse(&[2; 72][..length]), None);
+            assert_eq!(TcpSocket::parse(&[2; 72][..length]), None);
         }
     }
 }

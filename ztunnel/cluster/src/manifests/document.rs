@@ -11,7 +11,7 @@ pub(super) struct Document<'a> {
 impl Document<'_> {
     /// Lines before the first that says something.
     pub(super) fn blank_lines(&self) -> u64 {
-        let blank = self.text.lines().take_while(|line| says_nothing(line)).count();
+        let blank = lines(self.text).take_while(|line| says_nothing(line)).count();
         u64::try_from(blank).unwrap_or_default()
     }
 }
@@ -22,12 +22,29 @@ pub(super) fn says_nothing(line: &str) -> bool {
     content.is_empty() || content.starts_with('#') || line.starts_with('%')
 }
 
+/// The lines of a text, each with its end: a line feed, a carriage return, or both in this order (YAML 1.2 §5.4). The
+/// parser counts them so, and everyone must who says which line something is on.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let end = match rest.find(['\r', '\n']) {
+            Some(at) if rest[at..].starts_with("\r\n") => at + 2,
+            Some(at) => at + 1,
+            None if rest.is_empty() => return None,
+            None => rest.len(),
+        };
+        let (line, behind) = rest.split_at(end);
+        rest = behind;
+        Some(line)
+    })
+}
+
 /// The documents of a YAML file. They are told apart before they are parsed, so that a broken one leaves the others
 /// alone; a line that starts with `---` or `...` ends a document wherever it stands (YAML 1.2 §9.1.2).
 pub(super) fn split(text: &str) -> Vec<Document<'_>> {
     let mut documents = Vec::new();
     let (mut start, mut line, mut at, mut number) = (0, 1, 0, 0);
-    for content in text.split_inclusive('\n') {
+    for content in lines(text) {
         number += 1;
         if let Some(marker) = ["---", "..."].into_iter().find(|marker| is_marker(content, marker)) {
             documents.push(Document { line, text: &text[start..at] });
@@ -54,6 +71,16 @@ mod tests {
         let text = "# head\na: 1\n---\nb: 2\n...\n--- c\n---\n\n";
         let documents: Vec<_> = split(text).iter().map(|document| (document.line, document.text)).collect();
         assert_eq!(documents, [(1, "# head\na: 1\n"), (3, "---\nb: 2\n"), (6, "--- c\n"), (7, "---\n\n")]);
+    }
+
+    #[test]
+    fn carriage_returns_end_lines_alone_and_before_a_line_feed() {
+        assert_eq!(lines("a\r\rb\r\nc\nd").collect::<Vec<_>>(), ["a\r", "\r", "b\r\n", "c\n", "d"]);
+        for end in ["\n", "\r", "\r\n"] {
+            let text = ["a: 1", "", "---", "b: 2", "..."].map(|line| format!("{line}{end}")).concat();
+            let documents: Vec<_> = split(&text).iter().map(|document| document.line).collect();
+            assert_eq!(documents, [1, 3], "{end:?}");
+        }
     }
 
     #[test]

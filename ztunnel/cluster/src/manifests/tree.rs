@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned};
 
 use super::Fault;
-use super::document::says_nothing;
+use super::document::{self, says_nothing};
 
 /// A value and the line that it starts on; 0 where lines were not asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,7 +48,7 @@ pub(crate) enum Lines {
 impl Tree {
     /// Reads one document. None when there is nothing but comments.
     pub(crate) fn parse(text: &str, lines: Lines) -> Result<Option<Self>, Fault> {
-        if text.lines().all(says_nothing) {
+        if document::lines(text).all(says_nothing) {
             return Ok(None);
         }
         let first_line = match lines {

@@ -50,10 +50,22 @@ fn digest(text: &str) {
         for problem in problems {
             assert!(problem.to_string().starts_with(name));
             // To YAML, a carriage return ends a line by itself.
-            let lines = u64::try_from(text.matches(['\n', '\r']).count()).unwrap();
+            let ends = text.matches(['\n', '\r']).count() - text.matches("\r\n").count();
+            let lines = u64::try_from(ends).unwrap();
             assert!(problem.line <= lines + 1, "{problem} of {lines} lines");
         }
     }
+}
+
+#[test]
+fn lines_are_counted_as_yaml_ends_them() {
+    let text = ["# of shop", "", "---", "apiVersion: v1", "kind: Service", "metadata: {name: [cart]}", ""];
+    for end in ["\n", "\r", "\r\n"] {
+        let (_, problems) = cluster::read(Path::new("a.yaml"), &text.join(end));
+        let places: Vec<_> = problems.iter().map(|it| (it.line, it.field.as_str())).collect();
+        assert_eq!(places, [(6, "metadata.name")], "{end:?}");
+    }
+    digest(" \r\r\0");
 }
 
 #[test]

@@ -186,6 +186,14 @@ pub enum OpenError {
     /// The connection takes no more streams: one side is going away.
     #[error("the connection is going away")]
     GoingAway,
+    /// The request is larger than the peer takes.
+    #[error("request headers of {size} bytes are more than the {most} that the peer takes")]
+    HeadersTooLarge {
+        /// The size of the request's header list.
+        size: usize,
+        /// What the peer takes.
+        most: u32,
+    },
     /// All stream ids of the connection are used up.
     #[error("stream ids are used up")]
     IdsUsedUp,

@@ -36,8 +36,13 @@ impl Connection {
 
     /// Says that no further streams are taken, and why. Without an error, open streams may go on.
     pub fn close(&mut self, code: ErrorCode) {
-        frame::write_go_away(&mut self.control, self.last_peer_id, code);
-        self.leaving = Leaving::After(self.last_peer_id);
+        let last = match self.leaving {
+            // What came behind it was ignored, so it must not look as if it had been handled.
+            Leaving::After(last) => last,
+            Leaving::No | Leaving::Announced => self.last_peer_id,
+        };
+        frame::write_go_away(&mut self.control, last, code);
+        self.leaving = Leaving::After(last);
     }
 
     /// Whether no stream will be opened any more: when the last one ends, the connection may be closed.

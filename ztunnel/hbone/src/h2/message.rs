@@ -56,7 +56,23 @@ impl ConnectRequest {
         self.method == Method::Connect
     }
 
+    /// The same without what only labels metrics and logs.
+    pub(super) fn without_claims(&self) -> Self {
+        Self { baggage: None, traceparent: None, ..self.clone() }
+    }
+
+    /// Its size as a header list (RFC 9113 §6.5.2).
+    pub(super) fn list_size(&self) -> usize {
+        self.fields().map(|(name, value, _)| field_size(name, value)).sum()
+    }
+
     pub(super) fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>) {
+        for (name, value, indexing) in self.fields() {
+            encoder.field(out, name, value, indexing);
+        }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'static str, &str, Indexing)> {
         let method = match &self.method {
             Method::Connect => "CONNECT",
             Method::Other(method) => method,
@@ -69,11 +85,7 @@ impl ConnectRequest {
             (TRACEPARENT, self.traceparent.as_deref(), Indexing::Unique),
             (NETWORK, self.network.as_deref(), Indexing::Repeated),
         ];
-        for (name, value, indexing) in fields {
-            if let Some(value) = value {
-                encoder.field(out, name, value, indexing);
-            }
-        }
+        fields.into_iter().filter_map(|(name, value, indexing)| Some((name, value?, indexing)))
     }
 }
 
@@ -88,9 +100,14 @@ impl ConnectResponse {
         matches!(self.status, 200..=299)
     }
 
-    pub(super) fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>) {
-        encoder.field(out, STATUS, &self.status.to_string(), Indexing::Repeated);
-        if let Some(baggage) = &self.baggage {
+    /// Writes it as a header list of at most `most` bytes: without the baggage, which only labels metrics and logs,
+    /// where it has no room.
+    pub(super) fn encode(&self, encoder: &mut Encoder, out: &mut Vec<u8>, most: u32) {
+        let status = self.status.to_string();
+        encoder.field(out, STATUS, &status, Indexing::Repeated);
+        let fits =
+            |baggage: &&str| field_size(STATUS, &status) + field_size(BAGGAGE, baggage) <= most as usize;
+        if let Some(baggage) = self.baggage.as_deref().filter(fits) {
             encoder.field(out, BAGGAGE, baggage, Indexing::Repeated);
         }
     }
@@ -232,6 +249,11 @@ impl HeaderList {
             || self.path.is_some();
         !self.malformed && !pseudo
     }
+}
+
+/// What a field counts in a header list.
+const fn field_size(name: &str, value: &str) -> usize {
+    name.len() + value.len() + FIELD_OVERHEAD
 }
 
 /// Lower-case token characters, behind one colon at most (RFC 9113 §8.2.1).

@@ -10,12 +10,24 @@ use super::window::{ReceiveWindow, SendWindow};
 use super::{ConnectRequest, ConnectResponse, ErrorCode, OpenError};
 
 impl Connection {
-    /// Opens a stream (clients only). Give it a token at once.
+    /// Opens a stream (clients only). Give it a token at once. A request that is larger than the peer takes goes without
+    /// baggage and trace, which only label metrics and logs: the peer might end the connection over it.
     ///
     /// # Errors
-    /// When the connection takes no more streams.
+    /// When the connection takes no more streams, or the peer no request as large as this even so.
     pub fn open(&mut self, request: &ConnectRequest) -> Result<StreamId, OpenError> {
         self.may_open()?;
+        let most = self.peer.max_header_list;
+        let modest;
+        let mut request = request;
+        if request.list_size() > most as usize {
+            modest = request.without_claims();
+            request = &modest;
+        }
+        let size = request.list_size();
+        if size > most as usize {
+            return Err(OpenError::HeadersTooLarge { size, most });
+        }
         let id = self.next_id;
         self.next_id += 2;
         let stream = self.streams.insert(self.new_stream(id, Half::Open, Half::Headers));
@@ -23,7 +35,7 @@ impl Connection {
         Ok(stream)
     }
 
-    /// Whether [`open`](Self::open) would succeed.
+    /// Whether [`open`](Self::open) would succeed with a request of ordinary size.
     pub fn can_open(&self) -> bool {
         self.may_open().is_ok()
     }
@@ -60,7 +72,8 @@ impl Connection {
         let is_over = found.is_over();
         self.early_resets.earn();
         let flags = if end_stream { frame::END_STREAM } else { 0 };
-        self.write_headers(stream.id, flags, |encoder, out| response.encode(encoder, out));
+        let most = self.peer.max_header_list;
+        self.write_headers(stream.id, flags, |encoder, out| response.encode(encoder, out, most));
         if is_over {
             self.streams.remove(stream);
         }

@@ -12,6 +12,8 @@ pub(super) struct PeerSettings {
     pub(super) max_concurrent_streams: Option<u32>,
     pub(super) initial_window: u32,
     pub(super) max_frame_size: u32,
+    /// Size of a header list that it takes; a larger one may cost the connection.
+    pub(super) max_header_list: u32,
 }
 
 impl Default for PeerSettings {
@@ -21,6 +23,7 @@ impl Default for PeerSettings {
             max_concurrent_streams: None,
             initial_window: DEFAULT_WINDOW,
             max_frame_size: DEFAULT_FRAME_SIZE,
+            max_header_list: u32::MAX,
         }
     }
 }
@@ -52,6 +55,7 @@ impl PeerSettings {
             MAX_CONCURRENT_STREAMS => self.max_concurrent_streams = Some(value),
             INITIAL_WINDOW_SIZE => self.initial_window = value,
             MAX_FRAME_SIZE_ID => self.max_frame_size = value,
+            MAX_HEADER_LIST_SIZE => self.max_header_list = value,
             _ => {}
         }
         Ok(())

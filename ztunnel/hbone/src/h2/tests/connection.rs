@@ -141,6 +141,17 @@ fn a_server_leaves_in_two_steps() {
 }
 
 #[test]
+fn a_failure_behind_the_leave_does_not_take_back_which_streams_were_ignored() {
+    let mut server = server();
+    feed(&mut server, &request(1)).unwrap();
+    server.close(ErrorCode::NO_ERROR);
+    assert_eq!(feed(&mut server, &request(3)), Ok(vec![]), "ignored");
+    sent(&mut server);
+    assert!(feed(&mut server, &data(0, b"x")).is_err());
+    assert_eq!(sent(&mut server), [(frame::GOAWAY, 0, 0, vec![0, 0, 0, 1, 0, 0, 0, 1])]);
+}
+
+#[test]
 fn streams_that_a_goaway_excludes_are_refused_and_the_others_go_on() {
     let mut client = client();
     for token in 0..4 {

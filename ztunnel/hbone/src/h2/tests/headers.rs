@@ -1,7 +1,7 @@
 //! Header blocks and what they may say (RFC 9113 §8).
 
 use super::*;
-use crate::h2::Method;
+use crate::h2::{Method, OpenError};
 
 fn only_request(fields: &[(&str, &str)]) -> Result<ConnectRequest, Vec<Sent>> {
     let mut server = server();
@@ -175,6 +175,60 @@ fn long_header_blocks_are_cut_to_the_peers_frame_size() {
         kinds,
         [(frame::HEADERS, 0), (frame::CONTINUATION, 0), (frame::CONTINUATION, frame::END_HEADERS)]
     );
+}
+
+#[test]
+fn a_request_goes_without_the_baggage_that_the_peer_does_not_take() {
+    // :method CONNECT, :authority a:80 and baggage, each with 32 bytes more.
+    let most = 300 - (7 + 7 + 32) - (10 + 4 + 32) - (7 + 32);
+    for (baggage, arrives) in [(most, true), (most + 1, false)] {
+        let mut client = client();
+        feed(&mut client, &setting(0x6, 300)).unwrap();
+        client.control().clear();
+        let baggage = Some("b".repeat(baggage).into());
+        client.open(&ConnectRequest { baggage, ..ConnectRequest::new("a:80") }).unwrap();
+        let bytes = std::mem::take(client.control());
+        let mut server = server();
+        let mut input = &bytes[..];
+        let Ok(Some(Event::Request { request, .. })) = server.next_event(&mut input) else {
+            panic!("no request")
+        };
+        assert_eq!(request.baggage.is_some(), arrives);
+    }
+}
+
+#[test]
+fn a_request_that_the_peer_does_not_take_at_all_is_not_sent_to_it() {
+    let mut client = client();
+    feed(&mut client, &setting(0x6, 91)).unwrap();
+    client.control().clear();
+    let refused = client.open(&ConnectRequest::new("a:80"));
+    assert_eq!(refused, Err(OpenError::HeadersTooLarge { size: 92, most: 91 }));
+    assert_eq!((sent(&mut client), client.stream_count()), (vec![], 0));
+}
+
+#[test]
+fn an_answer_goes_without_the_baggage_that_the_peer_does_not_take() {
+    for (baggage, arrives) in [(100 - (7 + 3 + 32) - (7 + 32), true), (100, false)] {
+        let mut server = server();
+        let bytes = [setting(0x6, 100), request(1)].concat();
+        let mut input = &bytes[..];
+        assert_eq!(server.next_event(&mut input), Ok(Some(Event::Settings)));
+        let Ok(Some(Event::Request { stream, .. })) = server.next_event(&mut input) else {
+            panic!("no request")
+        };
+        server.control().clear();
+        let response = ConnectResponse { status: 200, baggage: Some("b".repeat(baggage).into()) };
+        server.respond(stream, &response, false);
+        let bytes = std::mem::take(server.control());
+        let mut client = client();
+        client.open(&ConnectRequest::new("a:80")).unwrap();
+        let mut input = &bytes[..];
+        let Ok(Some(Event::Response { response, .. })) = client.next_event(&mut input) else {
+            panic!("no answer")
+        };
+        assert_eq!(response.baggage.is_some(), arrives);
+    }
 }
 
 #[test]
