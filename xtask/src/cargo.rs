@@ -37,6 +37,9 @@ pub(crate) struct Dependency {
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,
+    /// Features of its package without which it is not built.
+    #[serde(default, rename = "required-features")]
+    pub(crate) features: Vec<String>,
 }
 
 impl Metadata {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 
-use crate::cargo::{Metadata, Package, cargo, words};
+use crate::cargo::{Metadata, Package, Target, cargo, words};
 use crate::error::XtaskError;
 use crate::packages::Setup;
 use crate::table::Table;
@@ -47,6 +47,8 @@ pub(crate) struct TestArgs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Suite {
     name: String,
+    /// What it needs turned on: `package/feature`.
+    features: Vec<String>,
 }
 
 impl TestArgs {
@@ -77,6 +79,9 @@ impl TestArgs {
             let mut command = cargo();
             // All of the workspace, so that dependencies are built with the same features for every suite: once.
             command.args(["test", "--workspace", "--test", &suite.name, "--no-fail-fast"]);
+            if !suite.features.is_empty() {
+                command.args(["--features", &suite.features.join(",")]);
+            }
             outcome.add(self.test(&mut command)?);
         }
         summarise(&outcome)
@@ -114,8 +119,12 @@ impl TestArgs {
 fn suites(packages: &[Package]) -> Vec<Suite> {
     let of = |package: &Package| {
         let tests = package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test"));
-        let suite = |name: &str| Suite { name: name.to_owned() };
-        tests.map(|target| suite(&target.name)).collect::<Vec<_>>()
+        let feature = |feature: &String| format!("{}/{feature}", package.name);
+        let suite = |target: &Target| Suite {
+            name: target.name.clone(),
+            features: target.features.iter().map(feature).collect(),
+        };
+        tests.map(suite).collect::<Vec<_>>()
     };
     packages.iter().flat_map(of).collect()
 }
