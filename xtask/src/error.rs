@@ -23,6 +23,8 @@ pub(crate) enum XtaskError {
     Io(#[from] io::Error),
     #[error(transparent)]
     Lab(#[from] LabError),
+    #[error("more instructions than before: {0}")]
+    MoreInstructions(String),
     #[error("network namespaces need root, run:\n\n    sudo env \"PATH=$PATH\" cargo xtask {0}\n")]
     NotRoot(String),
     #[error("these programs are missing: {missing}; run:\n\n    {line}\n")]
@@ -33,6 +35,8 @@ pub(crate) enum XtaskError {
     Tests(usize),
     #[error("{0} findings")]
     Untidy(usize),
+    #[error("there is no path {name}; there are: {known}")]
+    UnknownPath { name: String, known: String },
     #[error("there is no suite {name}; there are: {known}")]
     UnknownSuite { name: String, known: String },
     #[error("there is no fuzz target {name}; there are: {known}")]

@@ -1,10 +1,11 @@
-//! What a developer runs: `cargo xtask demo`, `test`, `fuzz`, `bench` and `tidy`.
+//! What a developer runs: `cargo xtask demo`, `test`, `fuzz`, `bench`, `instructions` and `tidy`.
 
 mod bench;
 mod cargo;
 mod demo;
 mod error;
 mod fuzz;
+mod instructions;
 mod interrupt;
 mod packages;
 mod table;
@@ -30,6 +31,7 @@ enum Verb {
     Bench(bench::BenchArgs),
     Demo(demo::DemoArgs),
     Fuzz(fuzz::FuzzArgs),
+    Instructions(instructions::InstructionsArgs),
     Test(test::TestArgs),
     #[command(hide = true)]
     Hold(bench::HoldArgs),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Demo(args) => args.run(),
         Verb::Fuzz(args) => args.run(),
         Verb::Hold(args) => args.run(),
+        Verb::Instructions(args) => args.run(),
         Verb::Serve(args) => args.run(),
         Verb::Test(args) => args.run(),
         Verb::Tidy(args) => args.run(),

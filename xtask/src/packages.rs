@@ -19,9 +19,10 @@ pub(crate) struct Setup {
 }
 
 /// A program, and the Debian package that has it.
-struct Program {
-    name: &'static str,
-    package: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) package: &'static str,
 }
 
 impl Setup {
@@ -33,7 +34,13 @@ impl Setup {
 
     /// Makes sure that every program is there.
     pub(crate) fn install(&self) -> Result<(), XtaskError> {
-        let missing: Vec<_> = PROGRAMS.iter().filter(|program| !is_there(program.name)).collect();
+        self.install_also(&[])
+    }
+
+    /// Makes sure that every program is there, and some that only the task needs.
+    pub(crate) fn install_also(&self, more: &[Program]) -> Result<(), XtaskError> {
+        let needed = PROGRAMS.iter().chain(more);
+        let missing: Vec<_> = needed.filter(|program| !is_there(program.name)).collect();
         if missing.is_empty() {
             return Ok(());
         }

@@ -66,7 +66,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "fuzz", below: &["ztunnel"], pure: false },
     Layer { name: "harness", below: &[], pure: false },
     Layer { name: "e2e", below: &["harness", "cluster", "hbone"], pure: false },
-    Layer { name: "bench", below: &["cluster", "daemon", "hbone", "mesh"], pure: false },
+    Layer { name: "bench", below: &["ztunnel"], pure: false },
     Layer { name: "xtask", below: &["harness"], pure: false },
 ];
 
