@@ -1,5 +1,7 @@
 //! Which path a connection takes, and what of it is on the wire.
 
+use std::io::{Read, Write};
+
 use harness::{LabError, Marker, Mesh, Pod, Stack, serve};
 
 use e2e::calls::{echoed, inbound, outbound, seen, shop};
@@ -80,6 +82,29 @@ fn a_pod_reaches_itself_at_its_own_address() -> Result<(), LabError> {
     let echo = client.serve(0, serve::echo())?;
     for ip in client.ips() {
         echoed(&client, (*ip, echo.port()).into(), b"hello, me")?;
+    }
+    Ok(())
+}
+
+#[test]
+fn none_of_our_connections_is_paced_whatever_the_system_prefers() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    let mut stream = client.connect(server.at(echo.port()))?;
+    stream.write_all(b"x")?;
+    stream.read_exact(&mut [0])?;
+
+    // The connection to each application, and the tunnel between.
+    let to_server = format!("dport = :{}", echo.port());
+    for (pod, ours, uses) in [
+        (&client, "sport = :15001", "reno"),
+        (&client, "dport = :15008", "cubic"),
+        (&server, "sport = :15008", "cubic"),
+        (&server, &to_server, "reno"),
+    ] {
+        let sockets = pod.sh(&format!("ss -Htni state established '{ours}'"))?;
+        assert!(sockets.split_whitespace().any(|word| word == uses), "{} {ours}: {sockets}", pod.name());
     }
     Ok(())
 }

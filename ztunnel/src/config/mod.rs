@@ -18,6 +18,8 @@ use daemon::logs;
 use identity::TrustDomain;
 use mesh::AccessLogging;
 
+use crate::redirect::CongestionControl;
+
 pub use args::{ConfigArgs, ProxyArgs};
 pub use options::OPTIONS;
 pub use workers::Workers;
@@ -156,6 +158,8 @@ pub struct PathConfig {
     pub network_policies: bool,
     /// How long a worker looks for more before it sleeps. Zero: not at all.
     pub linger: Duration,
+    /// What tunnels use against congestion.
+    pub tunnel_congestion_control: CongestionControl,
 }
 
 /// How long things may take.
@@ -260,6 +264,7 @@ impl Default for Config {
                 original_source: true,
                 network_policies: false,
                 linger: Duration::from_micros(150),
+                tunnel_congestion_control: CongestionControl::CUBIC,
             },
             timeouts: Timeouts::default(),
             limits: Limits::default(),

@@ -67,7 +67,7 @@ impl Enrolled {
     ) -> Result<Self, EnrolError> {
         check_addresses(&netns, &pod.addresses)?;
         let marks = Marks::random().map_err(EnrolError::Netlink)?;
-        let listeners = PodListeners::open(&netns, options.dns)?;
+        let listeners = PodListeners::open(&netns, options.dns, &means.tuning)?;
         // Written first: a process that dies in the middle leaves no rule that its successor knows nothing of.
         means.state.write(&record(pod, &netns, marks, &options, None))?;
         let installed = Capture::install(netns, marks, options).map_err(EnrolError::from);
@@ -97,7 +97,7 @@ impl Enrolled {
         netns: Arc<PodNetns>,
     ) -> Result<Self, EnrolError> {
         let Record { pod, marks, options, phase, digest, .. } = record;
-        let listeners = PodListeners::open(&netns, options.dns)?;
+        let listeners = PodListeners::open(&netns, options.dns, &means.tuning)?;
         let capture = match digest {
             Some(digest) => Capture::adopt(netns, marks, options, phase, digest),
             None => Capture::install(netns, marks, options)?,

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use authz::Permit;
 use hbone::socket::Socket;
+use socket2::Socket as RawSocket;
 use tokio::time::timeout;
 
 use super::failure::Failure;
@@ -16,7 +17,12 @@ use crate::redirect::PodSockets;
 impl Worker {
     /// Connects from inside a pod's namespace to `address`.
     pub(super) async fn dial(&self, sockets: &PodSockets, address: SocketAddr) -> Result<Socket, Failure> {
-        self.dial_from(sockets, address, None).await
+        self.connect(address, || sockets.tcp(address.ip(), None)).await
+    }
+
+    /// Connects from inside a pod's namespace to a peer, for a tunnel.
+    pub(super) async fn dial_peer(&self, sockets: &PodSockets, peer: SocketAddr) -> Result<Socket, Failure> {
+        self.connect(peer, || sockets.tcp_for_tunnel(peer.ip())).await
     }
 
     /// Connects to an application of a pod, as `source` where that is to be seen. What permits it is used up.
@@ -31,7 +37,8 @@ impl Worker {
         let spoof = self.shared.settings.original_source
             && source.ip() != address.ip()
             && source.is_ipv4() == address.is_ipv4();
-        self.dial_from(sockets, address, spoof.then_some(SocketAddr::new(source.ip(), 0))).await
+        let source = spoof.then_some(SocketAddr::new(source.ip(), 0));
+        self.connect(address, || sockets.tcp_to_app(address.ip(), source)).await
     }
 
     /// Counts an attempt to reach an upstream on that path.
@@ -40,15 +47,14 @@ impl Worker {
         self.shared.counts.dialled(path, began.elapsed(), failure);
     }
 
-    async fn dial_from(
+    async fn connect(
         &self,
-        sockets: &PodSockets,
         address: SocketAddr,
-        source: Option<SocketAddr>,
+        socket: impl FnOnce() -> io::Result<RawSocket>,
     ) -> Result<Socket, Failure> {
         let waited = self.shared.settings.timeouts.connect;
         let failed = |source: io::Error| Failure::Connect { address, source: Arc::new(source) };
-        let raw = sockets.tcp(address.ip(), source).map_err(failed)?;
+        let raw = socket().map_err(failed)?;
         match timeout(waited, Socket::connect(raw, address)).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) => Err(failed(error)),

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
+use super::{CongestionControl, DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT, SocketTuning};
 use crate::netns::{PodNetns, in_netns};
 
 /// The listening sockets of one pod, all non-blocking.
@@ -60,12 +60,12 @@ pub enum ListenError {
 
 impl PodListeners {
     /// Makes all sockets inside the namespace. Those of DNS are missing where the pod holds their port and `dns` is
-    /// off: capture does not need them then, until somebody turns it on.
+    /// off: capture does not need them then, until somebody turns it on. `tuning` is for tunnels.
     ///
     /// # Errors
     /// When a port is taken, named in the error, or a socket cannot be made. None is left open then.
-    pub fn open(netns: &PodNetns, dns: bool) -> Result<Self, ListenError> {
-        in_netns(netns, || Ok(Self::open_here(dns))).map_err(ListenError::Enter)?
+    pub fn open(netns: &PodNetns, dns: bool, tuning: &SocketTuning) -> Result<Self, ListenError> {
+        in_netns(netns, || Ok(Self::open_here(dns, tuning))).map_err(ListenError::Enter)?
     }
 
     /// The listening TCP sockets and their ports.
@@ -75,11 +75,11 @@ impl PodListeners {
             .chain(self.dns.tcp.iter().map(|socket| (DNS_PORT, socket)))
     }
 
-    fn open_here(dns: bool) -> Result<Self, ListenError> {
+    fn open_here(dns: bool, tuning: &SocketTuning) -> Result<Self, ListenError> {
         Ok(Self {
-            outbound: everywhere(OUTBOUND_PORT)?,
-            inbound: everywhere(INBOUND_PORT)?,
-            hbone: everywhere(HBONE_PORT)?,
+            outbound: everywhere(OUTBOUND_PORT, CongestionControl::RENO)?,
+            inbound: everywhere(INBOUND_PORT, CongestionControl::SYSTEM)?,
+            hbone: everywhere(HBONE_PORT, tuning.tunnels)?,
             dns: match DnsListeners::open_here() {
                 Err(ListenError::PortHeld { .. }) if !dns => DnsListeners::default(),
                 opened => opened?,
@@ -106,13 +106,15 @@ impl DnsListeners {
 }
 
 /// One socket for both families, or for IPv4 where the kernel has no IPv6.
-fn everywhere(port: u16) -> Result<Socket, ListenError> {
+fn everywhere(port: u16, congestion: CongestionControl) -> Result<Socket, ListenError> {
     let both = listen((Ipv6Addr::UNSPECIFIED, port).into(), Type::STREAM);
     let socket = match both {
         Err(error) if is_family_missing(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), Type::STREAM),
         both => both,
     };
-    socket.map_err(|error| refused(port, error))
+    let socket = socket.map_err(|error| refused(port, error))?;
+    congestion.apply(&socket).map_err(|source| ListenError::Socket { port, source })?;
+    Ok(socket)
 }
 
 fn listen(address: SocketAddr, kind: Type) -> io::Result<Socket> {

@@ -4,6 +4,7 @@
 //! Rules match the first SYN of a connection only, so that what was open before capture began stays as it is.
 
 mod capture;
+mod congestion;
 mod conntrack;
 mod digest;
 mod listeners;
@@ -18,6 +19,7 @@ mod sockets;
 mod udp;
 
 pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
+pub use congestion::CongestionControl;
 pub use conntrack::DnsOrigins;
 pub use digest::RulesDigest;
 pub use listeners::{DnsListeners, ListenError, PodListeners};

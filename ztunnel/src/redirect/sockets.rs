@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::Marks;
+use super::{CongestionControl, Marks};
 use crate::netns::{PodNetns, in_netns};
 
 /// Makes sockets inside one pod's namespace, marked so that capture leaves them alone.
@@ -20,7 +20,7 @@ pub struct PodSockets {
     tuning: SocketTuning,
 }
 
-/// How long silence is borne on a connection.
+/// How sockets are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketTuning {
     /// Silence before the first keep-alive probe, and between probes. Default 180 s.
@@ -29,6 +29,8 @@ pub struct SocketTuning {
     pub keepalive_probes: u32,
     /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT). Default none: the kernel's retries decide.
     pub user_timeout: Option<Duration>,
+    /// What tunnels use against congestion. Default CUBIC.
+    pub tunnels: CongestionControl,
 }
 
 impl PodSockets {
@@ -51,6 +53,26 @@ impl PodSockets {
         Ok(socket)
     }
 
+    /// A non-blocking TCP socket to connect to an application of the pod with; else like [`tcp`](Self::tcp).
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the kernel refuses.
+    pub fn tcp_to_app(&self, destination: IpAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
+        let socket = self.tcp(destination, source)?;
+        CongestionControl::RENO.apply(&socket)?;
+        Ok(socket)
+    }
+
+    /// A non-blocking TCP socket to open a tunnel to `peer` with.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or the kernel refuses.
+    pub fn tcp_for_tunnel(&self, peer: IpAddr) -> io::Result<Socket> {
+        let socket = self.tcp(peer, None)?;
+        self.tuning.tunnels.apply(&socket)?;
+        Ok(socket)
+    }
+
     /// A non-blocking UDP socket of the family of `destination`, for DNS questions to the pod's own servers.
     ///
     /// # Errors
@@ -59,7 +81,7 @@ impl PodSockets {
         self.make(destination, Type::DGRAM, Protocol::UDP)
     }
 
-    /// How long silence is borne on its connections.
+    /// How its sockets are set.
     pub const fn tuning(&self) -> &SocketTuning {
         &self.tuning
     }
@@ -100,7 +122,12 @@ impl SocketTuning {
 
 impl Default for SocketTuning {
     fn default() -> Self {
-        Self { keepalive: Duration::from_secs(180), keepalive_probes: 9, user_timeout: None }
+        Self {
+            keepalive: Duration::from_secs(180),
+            keepalive_probes: 9,
+            user_timeout: None,
+            tunnels: CongestionControl::CUBIC,
+        }
     }
 }
 

@@ -190,7 +190,10 @@ fn enrolment(config: &Config) -> EnrolConfig {
         socket: config.state.enrol_socket.clone(),
         state: config.state.folder.join("pods"),
         netns: config.state.netns.clone(),
-        tuning: SocketTuning::default(),
+        tuning: SocketTuning {
+            tunnels: config.path.tunnel_congestion_control.or_system(),
+            ..SocketTuning::default()
+        },
     }
 }
 

@@ -101,7 +101,7 @@ impl Lab {
 
     pub(crate) fn capture_with(&self, options: CaptureOptions) -> Captured {
         let marks = Marks::random().unwrap();
-        let listeners = PodListeners::open(&self.pod, options.dns).unwrap();
+        let listeners = PodListeners::open(&self.pod, options.dns, &SocketTuning::default()).unwrap();
         let capture = Capture::install(self.pod.clone(), marks, options).unwrap();
         capture.verify(&listeners).unwrap();
         let sockets = PodSockets::new(self.pod.clone(), marks, SocketTuning::default());

@@ -11,7 +11,7 @@ use ztunnel::netlink::Request;
 use ztunnel::netns::{PodNetns, in_netns};
 use ztunnel::redirect::{
     Capture, CaptureError, CaptureOptions, CaptureProblem, ListenError, Marks, NftError, PodListeners,
-    RoutingError,
+    RoutingError, SocketTuning,
 };
 
 use crate::lab::{Lab, Stack, dial};
@@ -120,7 +120,7 @@ fn a_port_that_the_pod_holds_is_named() {
     for (port, address) in [(15001, "0.0.0.0"), (15006, "::"), (15008, "10.77.0.2"), (15053, "127.0.0.1")] {
         let lab = Lab::new(Stack::Dual);
         let _held = in_netns(&lab.pod, || TcpListener::bind((address, port))).unwrap();
-        let refused = PodListeners::open(&lab.pod, true).unwrap_err();
+        let refused = PodListeners::open(&lab.pod, true, &SocketTuning::default()).unwrap_err();
         assert!(matches!(refused, ListenError::PortHeld { port: named } if named == port), "{refused}");
     }
 }

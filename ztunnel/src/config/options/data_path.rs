@@ -72,6 +72,16 @@ pub(super) const PATH: &[Opt<Config>] = &[
         set: |config, text| set(&mut config.path.linger, text),
         show: |config| config.path.linger.show(),
     },
+    Opt {
+        key: "path.tunnelCongestionControl",
+        env: "ZTUNNEL_TUNNEL_CONGESTION_CONTROL",
+        value: "NAME",
+        help: "The congestion control of tunnels; system leaves it to net.ipv4.tcp_congestion_control of the \
+               pod. One that paces, like bbr, costs a timer's interrupt for each packet: choose it for \
+               tunnels that go far over lossy ways. What stays inside a pod uses reno.",
+        set: |config, text| set(&mut config.path.tunnel_congestion_control, text),
+        show: |config| config.path.tunnel_congestion_control.show(),
+    },
 ];
 
 pub(super) const TIMEOUTS: &[Opt<Config>] = &[
