@@ -38,3 +38,23 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
         Ok(from_node(mesh.node("node1"), there).is_err().then_some(()))
     })
 }
+
+#[test]
+fn a_principal_of_a_former_trust_domain_is_the_same_workload() -> Result<(), LabError> {
+    let mesh = mesh("", json!({"mesh": {"trustDomainAliases": ["old.example"]}}))?;
+    let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    let there = server.at(echo.port());
+    let policy = |domain: &str| {
+        format!(
+            "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: former, namespace: shop}}\n\
+             spec: {{rules: [{{from: [{{source: {{principals: [{domain}/ns/shop/sa/client]}}}}]}}]}}\n"
+        )
+    };
+    mesh.apply(&policy("older.example"))?;
+    until("the name of another domain lets nobody in", false, &client, there)?;
+    mesh.apply(&policy("old.example"))?;
+    until("a former name lets the workload in", true, &client, there)?;
+    assert!(talk(&near, there).is_err(), "and no other one");
+    Ok(())
+}

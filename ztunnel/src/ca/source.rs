@@ -31,6 +31,7 @@ impl Source {
             network_policies: false,
             node: "".into(),
             trust_domain: config.trust.domain.clone(),
+            trust_domain_aliases: Vec::new(),
             cluster_domain: config.trust.domain.as_str().into(),
             cluster_id: ClusterId("".into()),
             network: Network::default(),

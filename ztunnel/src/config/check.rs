@@ -102,12 +102,14 @@ fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     let empty = names.into_iter().filter(|(_, name)| name.is_empty());
     let own = config.trust.federated.contains_key(&mesh.trust_domain);
     let own = own.then(|| ("trust.federated", "must not contain mesh.trustDomain".to_owned()));
+    let alias = mesh.trust_domain_aliases.contains(&mesh.trust_domain);
+    let alias = alias.then(|| ("mesh.trustDomainAliases", "must not contain mesh.trustDomain".to_owned()));
     let unknown =
         config.trust.federated_crls.keys().find(|domain| !config.trust.federated.contains_key(*domain));
     let unknown =
         unknown.map(|domain| ("trust.federatedCrls", format!("{domain} is not in trust.federated")));
     let empty = empty.map(|(key, _)| (key, "must not be empty".to_owned()));
-    level.into_iter().chain(empty).chain(own).chain(unknown)
+    level.into_iter().chain(empty).chain(own).chain(alias).chain(unknown)
 }
 
 fn is_empty(path: &std::path::Path) -> bool {

@@ -83,6 +83,8 @@ pub struct StateConfig {
 pub struct MeshConfig {
     /// Trust domain of the workloads.
     pub trust_domain: TrustDomain,
+    /// Other names of it, in policies.
+    pub trust_domain_aliases: Vec<TrustDomain>,
     /// DNS suffix of Services.
     pub cluster_domain: String,
     /// The cluster that this node belongs to.
@@ -283,6 +285,7 @@ impl Default for MeshConfig {
     fn default() -> Self {
         Self {
             trust_domain: "cluster.local".parse().expect("a valid trust domain"),
+            trust_domain_aliases: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             cluster_id: "Kubernetes".to_owned(),
             network: String::new(),

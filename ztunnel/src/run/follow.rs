@@ -140,6 +140,7 @@ fn settings(config: &Config) -> cluster::Settings {
         network_policies: config.path.network_policies,
         node: config.node.as_str().into(),
         trust_domain: mesh.trust_domain.clone(),
+        trust_domain_aliases: mesh.trust_domain_aliases.clone(),
         cluster_domain: mesh.cluster_domain.as_str().into(),
         cluster_id: ClusterId(mesh.cluster_id.as_str().into()),
         network: Network::new(&mesh.network),

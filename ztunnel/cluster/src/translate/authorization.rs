@@ -8,7 +8,7 @@ use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope, Ser
 use ipnet::IpNet;
 
 use super::note::{Notes, Remark};
-use super::{Settings, names};
+use super::{Settings, names, trust_domains};
 use crate::objects::rules::{Condition, Operation, Source, Unknown};
 use crate::objects::{AuthorizationPolicy, ObjectRef, PolicyAction, Selector, rules};
 
@@ -45,7 +45,7 @@ pub(super) fn policy(
         None => Scope::Namespace,
     };
     let translated = spec.rules.iter().enumerate().filter_map(|(at, rule)| {
-        let (translated, remark) = Reading::new(action, &metadata.namespace).rule(at, rule);
+        let (translated, remark) = Reading::new(action, &metadata.namespace, settings).rule(at, rule);
         if let Some(remark) = remark {
             notes.add(reference.clone(), remark);
         }
@@ -65,6 +65,7 @@ pub(super) fn policy(
 struct Reading<'a> {
     action: Action,
     namespace: &'a str,
+    settings: &'a Settings,
     /// What no connection has, or what is not understood.
     unmet: BTreeSet<Arc<str>>,
 }
@@ -77,8 +78,8 @@ struct Alternative {
 }
 
 impl<'a> Reading<'a> {
-    const fn new(action: Action, namespace: &'a str) -> Self {
-        Self { action, namespace, unmet: BTreeSet::new() }
+    const fn new(action: Action, namespace: &'a str, settings: &'a Settings) -> Self {
+        Self { action, namespace, settings, unmet: BTreeSet::new() }
     }
 
     fn rule(mut self, at: usize, rule: &rules::Rule) -> (Option<Rule>, Option<Remark>) {
@@ -119,8 +120,8 @@ impl<'a> Reading<'a> {
     fn source(&mut self, source: &Source) -> Match {
         self.unknown(&source.unknown);
         Match {
-            principals: self.parsed("principals", &source.principals, Pattern::parse_principal),
-            not_principals: self.parsed("notPrincipals", &source.not_principals, Pattern::parse_principal),
+            principals: self.principals("principals", &source.principals),
+            not_principals: self.principals("notPrincipals", &source.not_principals),
             namespaces: patterns(&source.namespaces),
             not_namespaces: patterns(&source.not_namespaces),
             service_accounts: self.service_accounts(&source.service_accounts),
@@ -161,8 +162,8 @@ impl<'a> Reading<'a> {
                 is.not_namespaces = patterns(not_values);
             }
             "source.principal" => {
-                is.principals = self.parsed(key, values, Pattern::parse_principal);
-                is.not_principals = self.parsed(key, not_values, Pattern::parse_principal);
+                is.principals = self.principals(key, values);
+                is.not_principals = self.principals(key, not_values);
             }
             _ => {
                 self.unmet.insert(key.clone());
@@ -181,6 +182,12 @@ impl<'a> Reading<'a> {
             self.unmet.insert(field.into());
         }
         parsed
+    }
+
+    fn principals(&mut self, field: &str, values: &[Arc<str>]) -> Vec<Pattern> {
+        let names = values.iter().flat_map(|value| trust_domains::names(value, self.settings));
+        let names: Vec<Arc<str>> = names.map(Arc::from).collect();
+        self.parsed(field, &names, Pattern::parse_principal)
     }
 
     fn service_accounts(&self, names: &[Arc<str>]) -> Vec<ServiceAccount> {

@@ -22,6 +22,7 @@ mod pods;
 mod selectors;
 mod service_entries;
 mod services;
+mod trust_domains;
 mod vips;
 mod waypoints;
 mod workloads;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub node: Arc<str>,
     /// Trust domain of the workloads.
     pub trust_domain: TrustDomain,
+    /// Other names of it: principals in policies that name one mean all of them.
+    pub trust_domain_aliases: Vec<TrustDomain>,
     /// DNS suffix of Services.
     pub cluster_domain: Arc<str>,
     /// The cluster that the objects come from.
@@ -141,6 +144,7 @@ impl Default for Settings {
         Self {
             node: "".into(),
             trust_domain: "cluster.local".parse().expect("a valid trust domain"),
+            trust_domain_aliases: Vec::new(),
             cluster_domain: "cluster.local".into(),
             cluster_id: ClusterId("Kubernetes".into()),
             network: Network::default(),

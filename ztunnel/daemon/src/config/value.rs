@@ -46,6 +46,26 @@ pub fn from_str<T: FromStr<Err: std::fmt::Display>>(
     Ok(())
 }
 
+/// Sets an option that is a list of what reads its own text, with commas between.
+///
+/// # Errors
+/// When one of them does not read.
+pub fn from_list<T: FromStr<Err: std::fmt::Display>>(
+    slot: &mut Vec<T>,
+    text: &str,
+    want: &str,
+) -> Result<(), ValueError> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let wrong = |error| ValueError { want: format!("{want} ({error})") };
+    *slot = parts.map(|part| part.parse().map_err(wrong)).collect::<Result<_, _>>()?;
+    Ok(())
+}
+
+/// A list as [`from_list`] reads it.
+pub fn show_list<T: std::fmt::Display>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
 impl Value for bool {
     const WANT: &'static str = "true or false";
 

@@ -1,7 +1,6 @@
 //! Every option: its place in the file, variable, meaning and default.
 
-use daemon::config::{Opt, Options, Value, ValueError, from_str, set};
-use identity::TrustDomain;
+use daemon::config::{Opt, Options, Value, from_list, from_str, set, show_list};
 
 use super::CaServerConfig;
 
@@ -64,11 +63,8 @@ const TRUST: &[Opt<CaServerConfig>] = &[
         help: "Other names of the trust domain, for a mesh that changes its name: identities there \
                are those of the same workloads, and are signed as they are asked for. Peers accept \
                them only where they have roots for that name.",
-        set: |config, text| {
-            config.trust.aliases = domains(text)?;
-            Ok(())
-        },
-        show: |config| config.trust.aliases.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+        set: |config, text| from_list(&mut config.trust.aliases, text, "trust domains"),
+        show: |config| show_list(&config.trust.aliases),
     },
     Opt {
         key: "trust.nodes",
@@ -221,9 +217,3 @@ const LOG: &[Opt<CaServerConfig>] = &[
         show: |config| config.log.format.show(),
     },
 ];
-
-fn domains(text: &str) -> Result<Vec<TrustDomain>, ValueError> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let wrong = |error| ValueError { want: format!("trust domains ({error})") };
-    parts.map(|part| part.parse().map_err(wrong)).collect()
-}

@@ -1,6 +1,6 @@
 //! What differs from one installation, or one node, to the next.
 
-use daemon::config::{Opt, Value, from_str, set};
+use daemon::config::{Opt, Value, from_list, from_str, set, show_list};
 
 use crate::config::Config;
 
@@ -82,6 +82,16 @@ pub(super) const MESH: &[Opt<Config>] = &[
         help: "Trust domain of the workloads' SPIFFE identities.",
         set: |config, text| from_str(&mut config.mesh.trust_domain, text, "a trust domain"),
         show: |config| config.mesh.trust_domain.to_string(),
+    },
+    Opt {
+        key: "mesh.trustDomainAliases",
+        env: "TRUST_DOMAIN_ALIASES",
+        value: "NAME,...",
+        help: "Other names of the trust domain, for a mesh that changes its name: a principal in a \
+               policy that names one of them means all. Peers of such a name are accepted where \
+               trust.federated has roots for it.",
+        set: |config, text| from_list(&mut config.mesh.trust_domain_aliases, text, "trust domains"),
+        show: |config| show_list(&config.mesh.trust_domain_aliases),
     },
     Opt {
         key: "mesh.clusterDomain",
