@@ -68,23 +68,36 @@ impl City {
         service
     }
 
-    /// One more change, as a cluster has them all the time: a pod goes, or comes back at another address.
+    /// One more change, as a cluster has them all the time: a pod goes, or comes back at another address, and its Service
+    /// has an endpoint less, or more.
     pub fn change(&mut self, turn: u32) {
-        let number = turn.wrapping_mul(7919) % self.size;
-        let change = if turn.is_multiple_of(2) {
-            Change::Remove(uid(number))
+        // A prime: the whole city has its turn.
+        let number = (turn / 2).wrapping_mul(7919) % self.size;
+        let mut service = self.service(number / PODS);
+        let (workload, endpoints) = if turn.is_multiple_of(2) {
+            let others = service.endpoints.iter().filter(|it| it.target.workload() != Some(&uid(number)));
+            (Change::Remove(uid(number)), others.cloned().collect())
         } else {
-            let number = (turn - 1).wrapping_mul(7919) % self.size;
-            let mut pod = self.pod(number);
-            pod.addresses = std::iter::once(address(self.size + number)).collect();
-            Change::Upsert(pod)
+            let (mut pod, moved) = (self.pod(number), address(self.size + number));
+            pod.addresses = std::iter::once(moved).collect();
+            let at = |endpoint: &mesh::Endpoint| match &endpoint.target {
+                EndpointTarget::Workload(own, _) if *own == pod.uid => {
+                    let target = EndpointTarget::Workload(own.clone(), moved);
+                    mesh::Endpoint { target, ..endpoint.clone() }
+                }
+                _ => endpoint.clone(),
+            };
+            let endpoints = service.endpoints.iter().map(at).collect();
+            (Change::Upsert(pod), endpoints)
         };
-        self.store.apply(Update { workloads: vec![change], ..Update::default() });
+        service.endpoints = endpoints;
+        let services = vec![Change::Upsert(service)];
+        self.store.apply(Update { workloads: vec![workload], services, ..Update::default() });
     }
 }
 
 /// The address of a Service.
-pub(crate) fn vip(number: u32) -> IpAddr {
+pub fn vip(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(u32::from_be_bytes([10, 96, 0, 0]) + number).into()
 }
 

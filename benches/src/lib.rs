@@ -4,5 +4,5 @@ mod city;
 mod paths;
 mod trust;
 
-pub use city::City;
+pub use city::{City, vip};
 pub use paths::{PATHS, Path};

@@ -5,10 +5,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use authz::{Policy, PolicyName};
-use smallvec::SmallVec;
 
+use crate::index::{ByPodUid, ByUid};
 use crate::select::Picks;
-use crate::snapshot::{Indexed, Map};
+use crate::snapshot::Indexed;
 use crate::{
     Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkPolicy, Service,
     ServiceKey, Snapshot, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
@@ -73,16 +73,24 @@ impl Writer {
             changes.splice(0..0, gone);
         }
         let now = &self.next;
-        removals(now.nodes.keys().cloned(), &mut update.nodes, |node| node.name.clone());
-        removals(now.namespaces.keys().cloned(), &mut update.namespaces, |settings| settings.name.clone());
+        removals(now.nodes.iter().map(|node| node.name.clone()), &mut update.nodes, |node| node.name.clone());
+        removals(now.namespaces.iter().map(|it| it.name.clone()), &mut update.namespaces, |settings| {
+            settings.name.clone()
+        });
         removals(now.policies.iter().map(|policy| policy.name.clone()), &mut update.policies, |p| {
             p.name.clone()
         });
-        removals(now.network_policies.keys().cloned(), &mut update.network_policies, |policy| {
-            policy.key.clone()
+        removals(
+            now.network_policies.iter().map(|policy| policy.key.clone()),
+            &mut update.network_policies,
+            |policy| policy.key.clone(),
+        );
+        removals(now.workloads().map(|workload| workload.uid.clone()), &mut update.workloads, |workload| {
+            workload.uid.clone()
         });
-        removals(now.workloads.keys().cloned(), &mut update.workloads, |workload| workload.uid.clone());
-        removals(now.services.keys().cloned(), &mut update.services, |service| service.key.clone());
+        removals(now.services().map(|service| service.key.clone()), &mut update.services, |service| {
+            service.key.clone()
+        });
         update
     }
 
@@ -91,7 +99,7 @@ impl Writer {
             Change::Remove(uid) => uid.clone(),
             Change::Upsert(workload) => workload.uid.clone(),
         };
-        let known = self.next.workloads.get(&uid).cloned();
+        let known = self.next.workload(&uid).cloned();
         match (known, change) {
             (None, Change::Remove(_)) => return,
             (Some(known), Change::Upsert(workload)) if *known == workload => return,
@@ -120,21 +128,21 @@ impl Writer {
             // Even if nothing is worked out yet: a reader of an older snapshot may be about to, in the shared entry.
             if Picks::depend_on(indexed.service(), old, new) {
                 let anew = Indexed::new(indexed.service().clone());
-                self.next.services.insert(key.clone(), Arc::new(anew));
+                self.next.services.insert(key, Arc::new(anew));
             }
         }
     }
 
     fn index_workload(&mut self, workload: &Arc<Workload>) {
         if let Some(pod) = &workload.pod_uid {
-            self.next.pods.insert(pod.clone(), workload.clone());
+            self.next.pods.insert(pod, ByPodUid(workload.clone()));
         }
         for address in addresses(workload) {
-            let claims = self.next.addresses.entry(address).or_default();
-            claims.push(workload.clone());
-            claims.sort_by_cached_key(|claim| rank(claim));
+            self.next.addresses.claim(&address, workload.clone(), |claims| {
+                claims.sort_by_cached_key(|claim| rank(claim));
+            });
         }
-        self.next.workloads.insert(workload.uid.clone(), workload.clone());
+        self.next.workloads.insert(&workload.uid, ByUid(workload.clone()));
     }
 
     fn forget_workload(&mut self, workload: &Workload) {
@@ -142,7 +150,7 @@ impl Writer {
             self.next.pods.remove(pod);
         }
         for address in addresses(workload) {
-            unclaim(&mut self.next.addresses, &address, |claim| claim.uid == workload.uid);
+            self.next.addresses.unclaim(&address, |claim| claim.uid == workload.uid);
         }
         self.next.workloads.remove(&workload.uid);
     }
@@ -169,19 +177,19 @@ impl Writer {
 
     fn index_service(&mut self, service: &Arc<Service>) {
         for address in &service.addresses {
-            self.next.vips.entry(address.clone()).or_default().push(service.clone());
+            self.next.vips.claim(address, service.clone(), |_| ());
         }
         self.next.ranges.insert(service);
-        self.next.hostnames.entry(service.key.hostname.clone()).or_default().push(service.clone());
-        self.next.services.insert(service.key.clone(), Arc::new(Indexed::new(service.clone())));
+        self.next.hostnames.claim(&service.key.hostname, service.clone(), |_| ());
+        self.next.services.insert(&service.key, Arc::new(Indexed::new(service.clone())));
     }
 
     fn forget_service(&mut self, service: &Service) {
         for address in &service.addresses {
-            unclaim(&mut self.next.vips, address, |claim| claim.key == service.key);
+            self.next.vips.unclaim(address, |claim| claim.key == service.key);
         }
         self.next.ranges.remove(service);
-        unclaim(&mut self.next.hostnames, &service.key.hostname, |claim| claim.key == service.key);
+        self.next.hostnames.unclaim(&service.key.hostname, |claim| claim.key == service.key);
         self.next.services.remove(&service.key);
     }
 
@@ -207,7 +215,7 @@ impl Writer {
         }
         match policy {
             None => self.next.network_policies.remove(&key),
-            Some(policy) => self.next.network_policies.insert(key.clone(), Arc::new(policy)),
+            Some(policy) => self.next.network_policies.insert(&key, Arc::new(policy)),
         };
         self.changes.network_policies.push(key);
     }
@@ -221,7 +229,7 @@ impl Writer {
             Change::Upsert(settings) => {
                 let name = settings.name.clone();
                 let same = self.next.namespaces.get(&name).is_some_and(|known| **known == settings);
-                self.next.namespaces.insert(name.clone(), Arc::new(settings));
+                self.next.namespaces.insert(&name, Arc::new(settings));
                 (name, !same)
             }
         };
@@ -240,7 +248,7 @@ impl Writer {
             return;
         }
         for address in known.iter().flat_map(|known| &known.addresses) {
-            if self.next.node_addresses.get(address).is_some_and(|owner| owner.name == name) {
+            if self.next.node_by_address(*address).is_some_and(|owner| owner.name == name) {
                 self.next.node_addresses.remove(address);
             }
         }
@@ -250,9 +258,9 @@ impl Writer {
             }
             Some(node) => {
                 for address in &node.addresses {
-                    self.next.node_addresses.insert(*address, node.clone());
+                    self.next.node_addresses.insert(address, (*address, node.clone()));
                 }
-                self.next.nodes.insert(name.clone(), node);
+                self.next.nodes.insert(&name, node);
             }
         }
         self.changes.nodes.push(name);
@@ -271,15 +279,4 @@ fn rank(workload: &Workload) -> (Reverse<bool>, Reverse<bool>, bool, WorkloadUid
     let pod = workload.profile.kind != WorkloadKind::Entry;
     let hbone = workload.profile.protocol == TunnelProtocol::Hbone && workload.capture != Capture::Off;
     (Reverse(pod), Reverse(pod && hbone), workload.terminating, workload.uid.clone())
-}
-
-fn unclaim<K, V>(index: &mut Map<K, SmallVec<[Arc<V>; 1]>>, key: &K, mine: impl Fn(&V) -> bool)
-where
-    K: Clone + Eq + std::hash::Hash,
-{
-    let Some(claims) = index.get_mut(key) else { return };
-    claims.retain(|claim| !mine(claim));
-    if claims.is_empty() {
-        index.remove(key);
-    }
 }

@@ -6,6 +6,8 @@ mod access;
 mod address;
 mod apply;
 mod egress;
+mod index;
+mod map;
 mod namespace;
 mod network_policy;
 mod ranges;

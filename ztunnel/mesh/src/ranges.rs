@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use smallvec::SmallVec;
 
-use crate::snapshot::Map;
+use crate::index::Claims;
+use crate::map::Map;
 use crate::{Network, NetworkAddress, Service};
 
 /// Services by the ranges that they claim. A look-up costs one probe for each prefix length in use.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ranges {
-    claims: Map<(Network, IpNet), SmallVec<[Arc<Service>; 1]>>,
+    claims: Map<Claims<(Network, IpNet), Service>>,
     /// How many ranges have a prefix length; few lengths are in use at a time.
     v4: Arc<BTreeMap<u8, usize>>,
     v6: Arc<BTreeMap<u8, usize>>,
@@ -28,14 +28,16 @@ impl Ranges {
         let lengths = if address.ip.is_ipv4() { &self.v4 } else { &self.v6 };
         lengths.keys().rev().find_map(|&length| {
             let range = IpNet::new(address.ip, length).ok()?.trunc();
-            choose(self.claims.get(&(address.network.clone(), range))?)
+            match self.claims.claims(&(address.network.clone(), range)) {
+                [] => None,
+                claims => choose(claims),
+            }
         })
     }
 
     pub(crate) fn insert(&mut self, service: &Arc<Service>) {
         for (network, range) in service.ranges.iter() {
-            let claims = self.claims.entry((network.clone(), range.trunc())).or_default();
-            claims.push(service.clone());
+            self.claims.claim(&(network.clone(), range.trunc()), service.clone(), |_| ());
             *self.lengths(*range).entry(range.prefix_len()).or_default() += 1;
         }
     }
@@ -43,11 +45,7 @@ impl Ranges {
     pub(crate) fn remove(&mut self, service: &Service) {
         for (network, range) in service.ranges.iter() {
             let key = (network.clone(), range.trunc());
-            let Some(claims) = self.claims.get_mut(&key) else { continue };
-            claims.retain(|claim| claim.key != service.key);
-            if claims.is_empty() {
-                self.claims.remove(&key);
-            }
+            self.claims.unclaim(&key, |claim| claim.key == service.key);
             let lengths = self.lengths(*range);
             if let Some(count) = lengths.get_mut(&range.prefix_len()) {
                 *count -= 1;

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use authz::{Policies, PolicySet};
-use imbl::GenericHashMap;
-use imbl::shared_ptr::DefaultSharedPtr;
-use smallvec::SmallVec;
 
+use crate::index::{ByPodUid, ByUid, Claims};
+use crate::map::Map;
 use crate::ranges::Ranges;
 use crate::select::Picks;
 use crate::{
@@ -19,19 +18,19 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     pub(crate) generation: u64,
-    pub(crate) workloads: Map<WorkloadUid, Arc<Workload>>,
-    pub(crate) pods: Map<PodUid, Arc<Workload>>,
+    pub(crate) workloads: Map<ByUid>,
+    pub(crate) pods: Map<ByPodUid>,
     /// Best first: see [`crate::apply`].
-    pub(crate) addresses: Map<NetworkAddress, SmallVec<[Arc<Workload>; 1]>>,
-    pub(crate) services: Map<ServiceKey, Arc<Indexed>>,
-    pub(crate) vips: Map<NetworkAddress, SmallVec<[Arc<Service>; 1]>>,
+    pub(crate) addresses: Map<Claims<NetworkAddress, Workload>>,
+    pub(crate) services: Map<Arc<Indexed>>,
+    pub(crate) vips: Map<Claims<NetworkAddress, Service>>,
     pub(crate) ranges: Ranges,
-    pub(crate) hostnames: Map<Hostname, SmallVec<[Arc<Service>; 1]>>,
-    pub(crate) nodes: Map<Arc<str>, Arc<HostNode>>,
-    pub(crate) node_addresses: Map<IpAddr, Arc<HostNode>>,
-    pub(crate) namespaces: Map<Arc<str>, Arc<NamespaceSettings>>,
+    pub(crate) hostnames: Map<Claims<Hostname, Service>>,
+    pub(crate) nodes: Map<Arc<HostNode>>,
+    pub(crate) node_addresses: Map<(IpAddr, Arc<HostNode>)>,
+    pub(crate) namespaces: Map<Arc<NamespaceSettings>>,
     pub(crate) policies: Policies,
-    pub(crate) network_policies: Map<Arc<str>, Arc<NetworkPolicy>>,
+    pub(crate) network_policies: Map<Arc<NetworkPolicy>>,
     /// How many workloads have a weight other than 1.
     pub(crate) weights: usize,
 }
@@ -43,9 +42,6 @@ pub(crate) struct Indexed {
     picks: OnceLock<Picks>,
 }
 
-/// A persistent map with a fast hash: keys come from manifests, which operators write.
-pub(crate) type Map<K, V> = GenericHashMap<K, V, foldhash::fast::RandomState, DefaultSharedPtr>;
-
 impl Snapshot {
     /// Counts the states of a store.
     pub const fn generation(&self) -> u64 {
@@ -54,28 +50,28 @@ impl Snapshot {
 
     /// The workload of that uid.
     pub fn workload(&self, uid: &WorkloadUid) -> Option<&Arc<Workload>> {
-        self.workloads.get(uid)
+        self.workloads.get(uid).map(|ByUid(workload)| workload)
     }
 
     /// The pod of that Kubernetes uid.
     pub fn workload_by_pod_uid(&self, uid: &PodUid) -> Option<&Arc<Workload>> {
-        self.pods.get(uid)
+        self.pods.get(uid).map(|ByPodUid(workload)| workload)
     }
 
     /// The workload at an address. Workloads in their node's network are at none. Where several claim one, pods that
     /// speak HBONE come first, then other pods, then what is not a pod.
     pub fn workload_by_address(&self, address: &NetworkAddress) -> Option<&Arc<Workload>> {
-        self.addresses.get(address).and_then(|claims| claims.first())
+        self.addresses.claims(address).first()
     }
 
     /// All workloads that claim an address, in that order: while one takes over from another, both are there.
     pub fn workloads_by_address(&self, address: &NetworkAddress) -> &[Arc<Workload>] {
-        self.addresses.get(address).map(SmallVec::as_slice).unwrap_or_default()
+        self.addresses.claims(address)
     }
 
     /// All workloads, in no order.
     pub fn workloads(&self) -> impl Iterator<Item = &Arc<Workload>> {
-        self.workloads.values()
+        self.workloads.iter().map(|ByUid(workload)| workload)
     }
 
     /// The service of that key.
@@ -85,14 +81,14 @@ impl Snapshot {
 
     /// All services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        self.services.values().map(|indexed| indexed.service())
+        self.services.iter().map(|indexed| indexed.service())
     }
 
     /// The service that a client in `namespace` means by an address: one that has it as its own, else the one with the
     /// longest range around it. Among several: visible to the client only, its own namespace first, then a Service
     /// before a ServiceEntry, then the oldest.
     pub fn service_by_vip(&self, address: &NetworkAddress, namespace: &str) -> Option<&Arc<Service>> {
-        let exact = self.vips.get(address).and_then(|claims| best(claims, namespace, |_| true));
+        let exact = best(self.vips.claims(address), namespace, |_| true);
         exact.or_else(|| self.ranges.longest(address, |claims| best(claims, namespace, |_| true)))
     }
 
@@ -105,8 +101,7 @@ impl Snapshot {
         port: u16,
         namespace: &str,
     ) -> Option<&Arc<Service>> {
-        let claims = self.vips.get(address)?;
-        match claims.as_slice() {
+        match self.vips.claims(address) {
             [only] => only.is_visible_to(namespace).then_some(only),
             several => best(several, namespace, |service| service.has_port(port))
                 .or_else(|| best(several, namespace, |_| true)),
@@ -137,7 +132,7 @@ impl Snapshot {
 
     /// Services whose host name covers `host`: those of that very name, then wildcards, most specific first.
     pub fn services_by_hostname(&self, host: &str) -> impl Iterator<Item = &Arc<Service>> {
-        patterns(host).filter_map(|pattern| self.hostnames.get(&pattern)).flatten()
+        patterns(host).flat_map(|pattern| self.hostnames.claims(&pattern))
     }
 
     /// The node of that name.
@@ -147,12 +142,12 @@ impl Snapshot {
 
     /// The node that has the address.
     pub fn node_by_address(&self, ip: IpAddr) -> Option<&Arc<HostNode>> {
-        self.node_addresses.get(&ip)
+        self.node_addresses.get(&ip).map(|(_, node)| node)
     }
 
     /// All nodes, in no order.
     pub fn nodes(&self) -> impl Iterator<Item = &Arc<HostNode>> {
-        self.nodes.values()
+        self.nodes.iter()
     }
 
     /// Settings of a namespace; none when it has none.
@@ -167,7 +162,7 @@ impl Snapshot {
 
     /// The NetworkPolicies that are enforced here, in no order.
     pub fn network_policies(&self) -> impl Iterator<Item = &Arc<NetworkPolicy>> {
-        self.network_policies.values()
+        self.network_policies.iter()
     }
 
     /// What applies to connections to the workload.
