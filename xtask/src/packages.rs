@@ -89,6 +89,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "conntrack", package: "conntrack" },
     Program { name: "curl", package: "curl" },
     Program { name: "dig", package: "bind9-dnsutils" },
+    Program { name: "faketime", package: "faketime" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "iperf3", package: "iperf3" },
     Program { name: "make", package: "make" },

@@ -84,7 +84,22 @@ impl Daemon {
     /// # Errors
     /// As there.
     pub fn run_to(&self, output: Stdio) -> Result<(), LabError> {
+        self.spawn(daemon_command(&self.program), output)
+    }
+
+    /// [`Daemon::run`], with a clock that is so many seconds ahead of everyone else's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_ahead(&self, seconds: i64) -> Result<(), LabError> {
         let mut command = daemon_command(&self.program);
+        // The loader puts the machine's library folder for $LIB. Timers go on as they are.
+        command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
+        command.env("FAKETIME", format!("{seconds:+}s")).env("DONT_FAKE_MONOTONIC", "1");
+        self.spawn(command, self.open_log()?.into())
+    }
+
+    fn spawn(&self, mut command: Command, output: Stdio) -> Result<(), LabError> {
         command.arg("proxy").arg("--config").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(output).stderr(self.open_log()?);
         *self.process() = Some(self.node.spawn(&mut command)?);

@@ -2,10 +2,12 @@
 //!
 //! Time is compressed: certificates last seconds instead of a day.
 
+mod clocks;
 mod load;
 mod outage;
 mod pki;
 mod revocation;
+mod root;
 mod rotation;
 mod scene;
 mod trust;

@@ -64,12 +64,17 @@ pub use verify::PeerError;
 
 /// An error with its causes, in one line.
 pub fn describe(error: &dyn std::error::Error) -> String {
+    // A gRPC status shows all that it knows, its source with the names of types.
+    let said = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref::<tonic::Status>() {
+        Some(status) => status.message().to_owned(),
+        None => error.to_string(),
+    };
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let next = error.to_string();
+        let next = said(error);
         // Wrappers tend to repeat what they wrap.
-        if !text.ends_with(&next) {
+        if !text.contains(&next) {
             text.push_str(": ");
             text.push_str(&next);
         }

@@ -57,7 +57,7 @@ pub enum NodeTokenError {
         audience: String,
     },
     /// It has ended.
-    #[error("token expired {ago:?} ago")]
+    #[error("token expired {ago:?} ago: is the clock of its node right?")]
     Expired {
         /// How long ago.
         ago: Duration,
@@ -74,7 +74,7 @@ pub enum NodeTokenError {
     #[error("malformed token")]
     Malformed,
     /// It begins in the future.
-    #[error("token begins in {after:?}")]
+    #[error("token begins in {after:?}: is the clock of its node right?")]
     NotYetValid {
         /// When.
         after: Duration,
