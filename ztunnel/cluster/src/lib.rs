@@ -14,6 +14,7 @@
 //! assert_eq!(mesh.update.namespaces.len(), 1);
 //! ```
 
+pub mod kubernetes;
 mod manifests;
 pub mod objects;
 mod status;
