@@ -15,15 +15,19 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigErrors> {
 }
 
 fn missing(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
+    let is_unknown = is_empty(&config.ca.node_key) && config.ca.token_file.is_none();
     let needed = [
         ("node", config.node.is_empty(), "the name of this node, as Pods name it"),
         ("source.manifests", is_empty(&config.source.manifests), "where the mesh is described"),
         ("ca.address", config.ca.address.is_empty(), "who signs certificates"),
         ("ca.roots", is_empty(&config.ca.roots), "the roots that the CA's certificate comes from"),
-        ("ca.nodeKey", is_empty(&config.ca.node_key), "the key by which the CA knows this node"),
+        ("ca.nodeKey", is_unknown, "the key by which the CA knows this node, or a ca.tokenFile"),
     ];
     let absent = needed.into_iter().filter(|(_, absent, _)| *absent);
-    absent.map(|(key, _, what)| (key, format!("is missing: {what}")))
+    let absent = absent.map(|(key, _, what)| (key, format!("is missing: {what}")));
+    let both = config.ca.token_file.is_some() && !is_empty(&config.ca.node_key);
+    let both = both.then(|| ("ca.tokenFile", "must not be set beside ca.nodeKey".to_owned()));
+    absent.chain(both)
 }
 
 fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, String)> {

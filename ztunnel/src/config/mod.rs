@@ -106,8 +106,10 @@ pub struct CaConfig {
     pub server_name: String,
     /// PEM file of the roots that its certificate must come from.
     pub roots: PathBuf,
-    /// PEM file of the key by which it knows this node.
+    /// PEM file of the key by which it knows this node; empty where it knows it by a token.
     pub node_key: PathBuf,
+    /// File of the ServiceAccount's token by which it knows this node, in place of a key.
+    pub token_file: Option<PathBuf>,
     /// Life of a workload's certificate that is asked for.
     pub certificate_ttl: Duration,
     /// Folder on a tmpfs where certificates and their keys are kept for the next start; none keeps them in memory only.
@@ -246,6 +248,7 @@ impl Default for Config {
                 server_name: "istiod.istio-system.svc".to_owned(),
                 roots: PathBuf::new(),
                 node_key: PathBuf::new(),
+                token_file: None,
                 certificate_ttl: Duration::from_secs(24 * 3600),
                 cache: None,
             },

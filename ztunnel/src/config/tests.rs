@@ -36,6 +36,7 @@ fn options_that_contradict_each_other_are_refused() {
     for (more, complaint) in [
         ("listen:\n  admin: 0.0.0.0:15000\n", "listen.admin: 0.0.0.0:15000 is not a loopback address"),
         ("listen:\n  metrics: 10.0.0.1:15021\n", "listen.readiness: port 15021 is taken by listen.metrics"),
+        ("  tokenFile: /token\n", "ca.tokenFile: must not be set beside ca.nodeKey"),
         ("timeouts:\n  handshake: 0\n", "timeouts.handshake: must be more than zero"),
         (
             "timeouts:\n  request: 5s\n",

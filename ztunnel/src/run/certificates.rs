@@ -11,18 +11,14 @@ use std::time::Duration;
 use super::RunError;
 use crate::config::Config;
 use certs::{
-    CaClient, CaClientConfig, CredentialCache, Identities, NodeKey, SystemClock, TrustFiles, Upkeep,
-    not_after, serial_number,
+    CaClient, CaClientConfig, CredentialCache, Identities, NodeKey, SystemClock, TokenFile, TokenSource,
+    TrustFiles, Upkeep, not_after, serial_number,
 };
 
 /// The certificates of this node's workloads, from the CA of the configuration.
 pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
     let clock = Arc::new(SystemClock);
     let ca = &config.ca;
-    let read = std::fs::read_to_string(&ca.node_key);
-    let text = read.map_err(|source| RunError::NodeKeyFile { path: ca.node_key.clone(), source })?;
-    let key = NodeKey::from_pem(&config.node, &text)
-        .map_err(|source| RunError::NodeKey { path: ca.node_key.clone(), source })?;
     let address = ca.address.parse().map_err(RunError::CaAddress)?;
     let name = ca.server_name.clone();
     let server_name = name.try_into().map_err(|_| RunError::CaName { name: ca.server_name.clone() })?;
@@ -34,7 +30,7 @@ pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunErr
         lifetime: ca.certificate_ttl,
         timeout: CA_TIMEOUT,
     };
-    let client = CaClient::new(client, Arc::new(key), clock.clone());
+    let client = CaClient::new(client, proof(config)?, clock.clone());
     let trust = TrustFiles {
         domain: config.mesh.trust_domain.clone(),
         roots: ca.roots.clone(),
@@ -44,6 +40,18 @@ pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunErr
     let (identities, upkeep) = Identities::start(Arc::new(client), trust, clock)?;
     let Some(folder) = &ca.cache else { return Ok((identities, upkeep)) };
     Ok((identities, upkeep.with_cache(CredentialCache::open(folder)?)))
+}
+
+/// What proves to the CA which node this is.
+fn proof(config: &Config) -> Result<Arc<dyn TokenSource>, RunError> {
+    if let Some(path) = &config.ca.token_file {
+        return Ok(Arc::new(TokenFile::new(path.clone())));
+    }
+    let path = &config.ca.node_key;
+    let read = std::fs::read_to_string(path);
+    let text = read.map_err(|source| RunError::NodeKeyFile { path: path.clone(), source })?;
+    let key = NodeKey::from_pem(&config.node, &text);
+    Ok(Arc::new(key.map_err(|source| RunError::NodeKey { path: path.clone(), source })?))
 }
 
 /// The revocation lists of all trust domains.

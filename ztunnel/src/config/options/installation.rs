@@ -165,9 +165,20 @@ pub(super) const CA: &[Opt<Config>] = &[
         key: "ca.nodeKey",
         env: "ZTUNNEL_NODE_KEY",
         value: "PATH",
-        help: "PEM file of the private key by which the CA knows this node. Needed.",
+        help: "PEM file of the private key by which the CA knows this node. Needed, unless \
+               ca.tokenFile is set.",
         set: |config, text| set(&mut config.ca.node_key, text),
         show: |config| config.ca.node_key.show(),
+    },
+    Opt {
+        key: "ca.tokenFile",
+        env: "AUTH_TOKEN",
+        value: "PATH",
+        help: "File of the token by which the CA knows this node, in place of ca.nodeKey: a \
+               ServiceAccount's projected token, whose audience is the CA's and which is bound to \
+               this pod. Read for each call, since it is renewed in place. Or off.",
+        set: |config, text| set(&mut config.ca.token_file, text),
+        show: |config| config.ca.token_file.show(),
     },
     Opt {
         key: "ca.certificateTtl",
