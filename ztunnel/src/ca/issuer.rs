@@ -10,13 +10,10 @@ use identity::{SpiffeId, TrustDomain};
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
+use super::gate::{Call, Caller, Gate, Rates};
 use super::metrics::CaMetrics;
-use super::nodes::NodeFolder;
-use super::rates::Rates;
 use super::refusal::Refusal;
-use super::replays::Replays;
 use super::root::FollowedRoot;
-use super::runs_on::{Placement, RunsOn, placed};
 
 /// What an issuer goes by.
 #[derive(Clone, Debug)]
@@ -29,9 +26,9 @@ pub struct IssuerSettings {
     pub default_ttl: Duration,
     /// Longest life of a leaf.
     pub max_ttl: Duration,
-    /// Calls a second of one node.
+    /// Calls a second of one caller.
     pub calls_per_second: u32,
-    /// Calls that a node may make at once.
+    /// Calls that a caller may make at once.
     pub burst: u32,
 }
 
@@ -39,10 +36,8 @@ pub struct IssuerSettings {
 pub struct Issuer {
     settings: IssuerSettings,
     root: FollowedRoot,
-    nodes: NodeFolder,
-    runs_on: Arc<dyn RunsOn>,
+    gate: Gate,
     clock: Arc<dyn Clock>,
-    replays: Replays,
     rates: Rates,
     metrics: CaMetrics,
 }
@@ -56,45 +51,41 @@ pub(super) struct Desk {
 /// Who asked for whom, as far as is known: for the audit.
 #[derive(Default)]
 struct Asked {
-    node: Option<String>,
+    caller: Option<String>,
     identity: Option<SpiffeId>,
 }
 
 impl Issuer {
-    /// An issuer of `root` that believes the nodes in `nodes` what `runs_on` says too.
+    /// An issuer of `root` for whom `gate` lets in.
     pub fn new(
         settings: IssuerSettings,
         root: FollowedRoot,
-        nodes: NodeFolder,
-        runs_on: Arc<dyn RunsOn>,
+        gate: Gate,
         clock: Arc<dyn Clock>,
         metrics: CaMetrics,
     ) -> Self {
         let rates = Rates::new(settings.calls_per_second, settings.burst);
-        Self { settings, root, nodes, runs_on, clock, replays: Replays::default(), rates, metrics }
+        Self { settings, root, gate, clock, rates, metrics }
     }
 
     async fn decide(
         &self,
         request: &Request<CertificateRequest>,
+        peer: SocketAddr,
         asked: &mut Asked,
     ) -> Result<CertificateResponse, Refusal> {
         let (now, body) = (self.clock.now(), request.get_ref());
         let token = bearer(request).ok_or(Refusal::NoToken)?;
-        let claims = self.nodes.authenticate(token, &body.csr, now)?;
-        let node = asked.node.insert(claims.node.clone());
-        if !self.rates.admit(node, Instant::now()) {
-            return Err(Refusal::RateLimit { node: node.clone() });
+        let call = Call { token, csr: &body.csr, peer: peer.ip(), now };
+        let caller = self.gate.authenticate(&call).await?;
+        asked.caller = Some(caller.name.clone());
+        if !self.rates.admit(&caller.name, Instant::now()) {
+            return Err(Refusal::RateLimit { caller: caller.name });
         }
-        self.replays.first_use(&claims, now)?;
+        self.gate.record(&caller, now)?;
         let leaf = LeafRequest::from_pem(&body.csr)?;
         let identity = asked.identity.insert(leaf.identity().clone());
-        let named = body.impersonated().ok_or(Refusal::NoIdentity)?;
-        if named != identity.as_str() {
-            let (got, want) = (identity.clone(), named.chars().take(MAX_SHOWN).collect());
-            return Err(Refusal::IdentityMismatch { got, want });
-        }
-        self.check_placement(node, identity).await?;
+        self.check(&caller, identity, body.impersonated()).await?;
         let root = self.root.current();
         let ttl = self.ttl(body.validity_duration);
         let chain = root.authority.sign(&leaf, ttl, now)?;
@@ -103,19 +94,18 @@ impl Issuer {
         // Istio's clients take all of the last text for roots.
         cert_chain.push(pem_of(&root.trusted));
         let serial = serial_number(&chain[0]).unwrap_or_default();
-        tracing::info!(target: "audit", node, %identity, serial, ?ttl, "certificate signed");
+        tracing::info!(target: "audit", caller = caller.name, %identity, serial, ?ttl, "certificate signed");
         Ok(CertificateResponse { cert_chain })
     }
 
-    /// A node may ask for identities of what runs on it, in our trust domain.
-    async fn check_placement(&self, node: &str, identity: &SpiffeId) -> Result<(), Refusal> {
-        let own = self.own(identity).ok_or_else(|| Refusal::TrustDomain { identity: identity.clone() })?;
-        let identity = identity.clone();
-        match placed(&self.runs_on, node, &own).await {
-            Placement::Here => Ok(()),
-            Placement::Elsewhere => Err(Refusal::OtherNode { identity, node: node.to_owned() }),
-            Placement::Nowhere => Err(Refusal::UnknownIdentity { identity }),
+    /// A caller may ask for whom the gate permits, in our trust domain; `named` is on whose behalf it says that it asks.
+    async fn check(&self, caller: &Caller, identity: &SpiffeId, named: Option<&str>) -> Result<(), Refusal> {
+        if let Some(named) = named.filter(|named| *named != identity.as_str()) {
+            let (got, want) = (identity.clone(), named.chars().take(MAX_SHOWN).collect());
+            return Err(Refusal::IdentityMismatch { got, want });
         }
+        let own = self.own(identity).ok_or_else(|| Refusal::TrustDomain { identity: identity.clone() })?;
+        self.gate.permit(caller, &own, named.is_some()).await
     }
 
     /// The identity under our own trust domain's first name; none when it is of another.
@@ -146,17 +136,17 @@ impl CertificateService for Desk {
         let issuer = &self.issuer;
         issuer.metrics.requested();
         let mut asked = Asked::default();
-        match issuer.decide(&request, &mut asked).await {
+        match issuer.decide(&request, self.peer, &mut asked).await {
             Ok(response) => {
                 issuer.metrics.signed();
                 Ok(response)
             }
             Err(refusal) => {
                 issuer.metrics.refused(&refusal);
-                let Asked { node, identity } = asked;
+                let Asked { caller, identity } = asked;
                 let (reason, cause, peer) = (refusal.reason(), describe(&refusal), self.peer);
                 let identity = identity.as_ref().map(SpiffeId::as_str);
-                tracing::warn!(target: "audit", node, identity, %peer, reason, cause, "certificate refused");
+                tracing::warn!(target: "audit", caller, identity, %peer, reason, cause, "certificate refused");
                 Err(Status::from(&refusal))
             }
         }

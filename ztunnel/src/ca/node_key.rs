@@ -8,7 +8,7 @@ use certs::{NodeKey, NodeKeyError};
 use clap::Args;
 
 use super::files::{self, FileError, Readers};
-use super::nodes::{InvalidNodeName, NodeFolder};
+use super::gate::{InvalidNodeName, NodeFolder};
 
 /// Makes a node's key: the private half for its daemon, the public half for the CA.
 #[derive(Clone, Debug, Args)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::{Clock, SystemClock};
+use cluster::kubernetes::{ConnectError, Kubernetes};
 use daemon::admin::{Admin, BindError, Parts};
 use daemon::config::ConfigErrors;
 use daemon::drain::{self, DrainEnd};
@@ -20,9 +21,9 @@ use super::config::CaServerConfig;
 use super::metrics::CaMetrics;
 use super::node_key::NodeKeyCliError;
 use super::node_token::NodeTokenCliError;
-use super::root::{NewRoot, RootError, ensure};
+use super::root::{NewRoot, RootError, RootSource};
 use super::server::{CaParts, CaServer, StartError};
-use super::source::Source;
+use super::source;
 use super::status::StatusError;
 
 /// Why the CA cannot run.
@@ -34,6 +35,9 @@ pub enum CaRunError {
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// The cluster's API server.
+    #[error("trust.kubernetes cannot be used")]
+    Kubernetes(#[from] ConnectError),
     /// The log's level.
     #[error(transparent)]
     Level(#[from] LevelError),
@@ -104,15 +108,16 @@ async fn serve(config: CaServerConfig, output: &Output, level: Level) -> Result<
     let shutdown = Shutdown::listen().map_err(CaRunError::Signals)?;
 
     let clock = Arc::new(SystemClock);
-    // Nothing else runs yet that this could keep waiting.
+    let kubernetes = match &config.trust.kubernetes {
+        Some(access) => Some(Kubernetes::connect(access).await?),
+        None => None,
+    };
     let new = NewRoot { name: config.trust.domain.to_string(), lifetime: config.root.lifetime };
-    let root = ensure(&config.root.folder, &new, clock.now())?;
-    let source = Source::open(&config)?;
-    let (snapshots, problems) = (source.snapshots(), source.problems());
-    tasks.spawn("mesh", source.follow(readiness.task("mesh")));
+    let source = root_source(&config, kubernetes.as_ref());
+    let root = source.ensure(&new, clock.now()).await?;
+    let (gate, problems) = source::gate(&config, kubernetes.as_ref(), &readiness, &tasks)?;
     let counted = CaMetrics::register(&metrics)?;
-    let runs_on = Arc::new(snapshots);
-    let parts = CaParts { root, runs_on, clock, metrics: counted.clone(), tasks: tasks.clone() };
+    let parts = CaParts { root, source, gate, clock, metrics: counted.clone(), tasks: tasks.clone() };
     let server = CaServer::start(&config, parts).await?;
 
     let grace = config.drain;
@@ -126,6 +131,15 @@ async fn serve(config: CaServerConfig, output: &Output, level: Level) -> Result<
 
     tasks.spawn("listener", server.serve(drain.clone()));
     Ok(finished.see_through(&drain, &drainer, AFTER_CUT).await)
+}
+
+fn root_source(config: &CaServerConfig, kubernetes: Option<&Kubernetes>) -> RootSource {
+    match (&config.root.secret, kubernetes) {
+        (Some(name), Some(kubernetes)) => {
+            RootSource::Secret { kubernetes: kubernetes.clone(), name: name.clone() }
+        }
+        _ => RootSource::Folder(config.root.folder.clone()),
+    }
 }
 
 /// A CA has no connections of workloads to count.

@@ -9,12 +9,11 @@ use daemon::drain::Drain;
 use daemon::tasks::Tasks;
 
 use super::config::CaServerConfig;
+use super::gate::Gate;
 use super::issuer::{Issuer, IssuerSettings};
 use super::listener::Reception;
 use super::metrics::CaMetrics;
-use super::nodes::NodeFolder;
-use super::root::{self, FollowedRoot, Root};
-use super::runs_on::RunsOn;
+use super::root::{self, FollowedRoot, Root, RootSource};
 use super::serving::{RenewServingError, ServerNames, Serving};
 
 /// A CA that listens.
@@ -28,8 +27,10 @@ pub struct CaServer {
 pub struct CaParts {
     /// Who signs at first.
     pub root: Root,
-    /// Who runs where.
-    pub runs_on: Arc<dyn RunsOn>,
+    /// Where that is read again.
+    pub source: RootSource,
+    /// Who may ask for whom.
+    pub gate: Gate,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
@@ -64,9 +65,8 @@ impl CaServer {
     /// # Errors
     /// When the address is taken, or the root cannot sign.
     pub async fn start(config: &CaServerConfig, parts: CaParts) -> Result<Self, StartError> {
-        let CaParts { root, runs_on, clock, metrics, tasks } = parts;
-        let (folder, publish) = (config.root.folder.clone(), config.root.publish.clone());
-        let (root, following) = root::follow(root, folder, publish, clock.clone());
+        let CaParts { root, source, gate, clock, metrics, tasks } = parts;
+        let (root, following) = root::follow(root, source, config.root.publish.clone(), clock.clone());
         let tls = Arc::new(ServingTls::new(SERVER_ALPN)?);
         let serving = Serving {
             tls: tls.clone(),
@@ -76,8 +76,7 @@ impl CaServer {
             metrics: metrics.clone(),
         };
         serving.renew()?;
-        let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
-        let issuer = Issuer::new(settings(config), root.clone(), nodes, runs_on, clock, metrics);
+        let issuer = Issuer::new(settings(config), root.clone(), gate, clock, metrics);
         let address = config.listen.address;
         let bound = daemon::admin::bind_any(address).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (address, listener) = bound.map_err(|source| StartError::Bind { address, source })?;

@@ -1,15 +1,50 @@
-//! Who runs where, out of manifests.
+//! Who may ask for whom, and what is followed to know it: manifests, or the pods of a cluster.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cluster::kubernetes::Kubernetes;
 use cluster::{ManifestSource, OpenError, Places, Settings, Translation};
-use daemon::ready::ReadyTask;
+use daemon::ready::{Readiness, ReadyTask};
+use daemon::tasks::Tasks;
 use mesh::{ClusterId, Network, Snapshots, Store};
 
 use super::config::CaServerConfig;
+use super::gate::{AccountGate, AccountSettings, FollowedCluster, Gate, NodeFolder, NodeGate};
+
+/// Who may ask for whom, with what is broken in the manifests that say so. What is followed for it is ready when
+/// `readiness` says so.
+///
+/// # Errors
+/// When the manifests are not there.
+pub(super) fn gate(
+    config: &CaServerConfig,
+    kubernetes: Option<&Kubernetes>,
+    readiness: &Readiness,
+    tasks: &Tasks,
+) -> Result<(Gate, Problems), OpenError> {
+    let Some(kubernetes) = kubernetes else {
+        let source = Source::open(config)?;
+        let (snapshots, problems) = (source.snapshots(), source.problems());
+        tasks.spawn("mesh", source.follow(readiness.task("mesh")));
+        let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
+        return Ok((Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots))), problems));
+    };
+    let (pods, watch) = kubernetes.pods();
+    let ready = readiness.task("pods");
+    tasks.spawn("pods", watch.run(|| ready.done()));
+    let narrow = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    let settings = AccountSettings {
+        audience: config.trust.audience.clone(),
+        impersonators: config.trust.impersonators.clone(),
+        tokens_per_second: narrow(config.limits.calls_per_second),
+        burst: narrow(config.limits.burst),
+    };
+    let cluster = FollowedCluster { kubernetes: kubernetes.clone(), pods };
+    Ok((Gate::Accounts(AccountGate::new(settings, Arc::new(cluster))), Problems::default()))
+}
 
 /// Follows manifests into a mesh.
-pub(super) struct Source {
+struct Source {
     manifests: ManifestSource,
     store: Store,
     problems: Problems,
@@ -24,7 +59,7 @@ impl Source {
     ///
     /// # Errors
     /// When they are not there.
-    pub(super) fn open(config: &CaServerConfig) -> Result<Self, OpenError> {
+    fn open(config: &CaServerConfig) -> Result<Self, OpenError> {
         let places = Places { manifests: vec![config.trust.manifests.clone()], status: None };
         // Names of the mesh that decide about nothing here are left empty.
         let settings = Settings {
@@ -43,17 +78,17 @@ impl Source {
     }
 
     /// Where the mesh is read.
-    pub(super) fn snapshots(&self) -> Snapshots {
+    fn snapshots(&self) -> Snapshots {
         self.store.snapshots()
     }
 
     /// What is broken now.
-    pub(super) fn problems(&self) -> Problems {
+    fn problems(&self) -> Problems {
         self.problems.clone()
     }
 
     /// Follows the manifests for ever.
-    pub(super) async fn follow(mut self, ready: ReadyTask) {
+    async fn follow(mut self, ready: ReadyTask) {
         let mut ready = Some(ready);
         loop {
             let Translation { update, problems, .. } = self.manifests.next().await;

@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub use args::{Configured, Flags, OptionFlags};
 pub use error::{ConfigError, ConfigErrors, Origin};
-pub use value::{Value, ValueError, from_list, from_str, set, show_list};
+pub use value::{Value, ValueError, from_list, from_optional, from_str, set, show_list, show_optional};
 
 /// One option of a program whose configuration is a `C`.
 #[derive(Debug)]

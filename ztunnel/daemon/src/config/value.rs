@@ -66,6 +66,28 @@ pub fn show_list<T: std::fmt::Display>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Sets an option that may be off, of a type that reads its own text.
+///
+/// # Errors
+/// When the text is neither of that type nor `off`.
+pub fn from_optional<T: FromStr<Err: std::fmt::Display>>(
+    slot: &mut Option<T>,
+    text: &str,
+    want: &str,
+) -> Result<(), ValueError> {
+    let wrong = |error| ValueError { want: format!("{want}, or off ({error})") };
+    *slot = match text {
+        "off" | "" => None,
+        text => Some(text.parse().map_err(wrong)?),
+    };
+    Ok(())
+}
+
+/// What [`from_optional`] reads.
+pub fn show_optional<T: std::fmt::Display>(slot: Option<&T>) -> String {
+    slot.map_or_else(|| "off".to_owned(), ToString::to_string)
+}
+
 impl Value for bool {
     const WANT: &'static str = "true or false";
 

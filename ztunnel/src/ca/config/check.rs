@@ -1,5 +1,7 @@
 //! What no single value can tell.
 
+use std::path::Path;
+
 use daemon::config::{ConfigError, ConfigErrors};
 use daemon::logs::Level;
 
@@ -13,13 +15,26 @@ pub(super) fn check(config: &CaServerConfig) -> Result<(), ConfigErrors> {
 }
 
 fn missing(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)> {
-    let needed = [
-        ("root.folder", &config.root.folder, "where the CA's key and certificates are"),
-        ("trust.nodes", &config.trust.nodes, "the public keys of the nodes"),
-        ("trust.manifests", &config.trust.manifests, "who runs on which node"),
+    let (root, trust) = (&config.root, &config.trust);
+    let from_files = [
+        ("trust.nodes", &trust.nodes, "the public keys of the nodes"),
+        ("trust.manifests", &trust.manifests, "who runs on which node"),
     ];
-    let absent = needed.into_iter().filter(|(_, path, _)| path.as_os_str().is_empty());
-    absent.map(|(key, _, what)| (key, format!("is missing: {what}")))
+    let is_empty = |path: &Path| path.as_os_str().is_empty();
+    let by_files = trust.kubernetes.is_none();
+    let absent = from_files.into_iter().filter(move |(_, path, _)| by_files && is_empty(path));
+    let folder = ("root.folder", &root.folder, "where the CA's key and certificates are");
+    let no_root = is_empty(&root.folder) && root.secret.is_none();
+    let absent = [folder].into_iter().filter(move |_| no_root).chain(absent);
+    let both = from_files.into_iter().filter(move |(_, path, _)| !by_files && !is_empty(path));
+    let absent = absent.map(|(key, _, what)| (key, format!("is missing: {what}")));
+    let both = both.map(|(key, ..)| (key, "must not be set where trust.kubernetes is on"));
+    let twice = root.secret.is_some() && !is_empty(&root.folder);
+    let twice = twice.then_some(("root.secret", "must not be set beside root.folder"));
+    let nowhere = root.secret.is_some() && by_files;
+    let nowhere = nowhere.then_some(("root.secret", "needs trust.kubernetes: where it is"));
+    let wrong = both.chain(twice).chain(nowhere).map(|(key, problem)| (key, problem.to_owned()));
+    absent.chain(wrong)
 }
 
 fn amounts(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)> {
@@ -48,5 +63,8 @@ fn texts(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, String)
     let nameless = nameless.then(|| ("listen.names", "must not be empty: callers go by a name".to_owned()));
     let own = config.trust.aliases.contains(&config.trust.domain);
     let own = own.then(|| ("trust.aliases", "must not contain trust.domain".to_owned()));
-    level.into_iter().chain(public).chain(nameless).chain(own)
+    let audience = config.trust.audience.is_empty();
+    let audience =
+        audience.then(|| ("trust.audience", "must not be empty: tokens are for somebody".to_owned()));
+    level.into_iter().chain(audience).chain(public).chain(nameless).chain(own)
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cluster::kubernetes::{Access, NamespacedName};
 use daemon::config::{ConfigErrors, File, Flags};
 use daemon::logs;
 use identity::TrustDomain;
@@ -37,6 +38,8 @@ pub struct CaServerConfig {
 pub struct RootConfig {
     /// Folder of key and certificates.
     pub folder: PathBuf,
+    /// Secret of key and certificates, in place of a folder.
+    pub secret: Option<NamespacedName>,
     /// Life of a root that the CA makes.
     pub lifetime: Duration,
     /// File to which the trusted roots are written for the nodes.
@@ -56,6 +59,12 @@ pub struct TrustConfig {
     pub bearers: Option<Duration>,
     /// File or folder of Kubernetes manifests: who runs where.
     pub manifests: PathBuf,
+    /// The cluster whose ServiceAccounts may ask, in place of nodes and manifests.
+    pub kubernetes: Option<Access>,
+    /// Whom tokens of ServiceAccounts must be for.
+    pub audience: String,
+    /// ServiceAccounts that may ask for what runs on their node.
+    pub impersonators: Vec<NamespacedName>,
 }
 
 /// The certificates that it signs.
@@ -87,9 +96,9 @@ pub struct ListenConfig {
 /// How much there may be of things that callers can make grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitsConfig {
-    /// Calls a second of one node.
+    /// Calls a second of one caller.
     pub calls_per_second: usize,
-    /// Calls that a node may make at once.
+    /// Calls that a caller may make at once.
     pub burst: usize,
     /// Connections.
     pub connections: usize,
@@ -127,13 +136,16 @@ impl Default for CaServerConfig {
     /// Every default; what has none is empty, and refused by [`CaServerConfig::resolve`].
     fn default() -> Self {
         Self {
-            root: RootConfig { folder: PathBuf::new(), lifetime: TEN_YEARS, publish: None },
+            root: RootConfig { folder: PathBuf::new(), secret: None, lifetime: TEN_YEARS, publish: None },
             trust: TrustConfig {
                 domain: "cluster.local".parse().expect("a valid trust domain"),
                 aliases: Vec::new(),
                 nodes: PathBuf::new(),
                 bearers: None,
                 manifests: PathBuf::new(),
+                kubernetes: None,
+                audience: certs::AUDIENCE.to_owned(),
+                impersonators: ["ambient-system", "istio-system"].map(ztunnel).into(),
             },
             leaf: LeafConfig { ttl: DAY, max_ttl: DAY },
             listen: ListenConfig {
@@ -149,6 +161,10 @@ impl Default for CaServerConfig {
             drain: Duration::from_secs(5),
         }
     }
+}
+
+fn ztunnel(namespace: &str) -> NamespacedName {
+    NamespacedName { namespace: namespace.to_owned(), name: "ztunnel".to_owned() }
 }
 
 const DAY: Duration = Duration::from_hours(24);

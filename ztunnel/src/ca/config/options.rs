@@ -1,6 +1,8 @@
 //! Every option: its place in the file, variable, meaning and default.
 
-use daemon::config::{Opt, Options, Value, from_list, from_str, set, show_list};
+use daemon::config::{
+    Opt, Options, Value, from_list, from_optional, from_str, set, show_list, show_optional,
+};
 
 use super::CaServerConfig;
 
@@ -24,9 +26,22 @@ const ROOT: &[Opt<CaServerConfig>] = &[
         help: "Folder of the CA's key and certificates: root-key.pem and root-cert.pem, which are \
                made if there are none, or an operator's ca-key.pem, ca-cert.pem, cert-chain.pem and \
                root-cert.pem. All roots in root-cert.pem are trusted, so that one can follow another. \
-               Read again when it changes. Needed.",
+               Read again when it changes. Needed, unless root.secret is set.",
         set: |config, text| set(&mut config.root.folder, text),
         show: |config| config.root.folder.show(),
+    },
+    Opt {
+        key: "root.secret",
+        env: "ZTUNNEL_CA_ROOT_SECRET",
+        value: "NAMESPACE/NAME",
+        help: "Secret of the CA's key and certificates, in place of root.folder: its entries have \
+               the names of those files. Made if there is none, once however many start together. \
+               Followed as it changes. Needs trust.kubernetes, and leave to get, list, watch, create \
+               and update it. Or off.",
+        set: |config, text| {
+            from_optional(&mut config.root.secret, text, "a Secret like istio-system/cacerts")
+        },
+        show: |config| show_optional(config.root.secret.as_ref()),
     },
     Opt {
         key: "root.lifetime",
@@ -71,7 +86,7 @@ const TRUST: &[Opt<CaServerConfig>] = &[
         env: "ZTUNNEL_CA_NODES",
         value: "PATH",
         help: "Folder of the nodes' public keys, NODE.pem each, as ztunnel ca node-key writes them. \
-               A node that is not in it gets nothing. Needed.",
+               A node that is not in it gets nothing. Needed, unless trust.kubernetes is on.",
         set: |config, text| set(&mut config.trust.nodes, text),
         show: |config| config.trust.nodes.show(),
     },
@@ -91,9 +106,39 @@ const TRUST: &[Opt<CaServerConfig>] = &[
         value: "PATH",
         help: "File or folder of the Kubernetes manifests that say which pods run on which node: the \
                same that the nodes' daemons read. A node gets certificates for pods on it only. \
-               Needed.",
+               Needed, unless trust.kubernetes is on.",
         set: |config, text| set(&mut config.trust.manifests, text),
         show: |config| config.trust.manifests.show(),
+    },
+    Opt {
+        key: "trust.kubernetes",
+        env: "ZTUNNEL_CA_KUBERNETES",
+        value: "ACCESS",
+        help: "The API server that says whose tokens are presented and which pods run where, in place \
+               of trust.nodes and trust.manifests: in-cluster, the path of a kubeconfig, or off. \
+               Needs leave to create tokenreviews and to get, list and watch pods.",
+        set: |config, text| from_optional(&mut config.trust.kubernetes, text, "in-cluster or a path"),
+        show: |config| show_optional(config.trust.kubernetes.as_ref()),
+    },
+    Opt {
+        key: "trust.audience",
+        env: "AUDIENCE",
+        value: "NAME",
+        help: "Audience that the tokens of ServiceAccounts must be for.",
+        set: |config, text| set(&mut config.trust.audience, text),
+        show: |config| config.trust.audience.show(),
+    },
+    Opt {
+        key: "trust.impersonators",
+        env: "CA_TRUSTED_NODE_ACCOUNTS",
+        value: "NAMESPACE/NAME,...",
+        help: "ServiceAccounts of the nodes' daemons. They may ask for others' identities: of pods \
+               that run on the node that their own token names. Any other account gets its own \
+               identity only.",
+        set: |config, text| {
+            from_list(&mut config.trust.impersonators, text, "accounts like istio-system/ztunnel")
+        },
+        show: |config| show_list(&config.trust.impersonators),
     },
 ];
 
@@ -175,7 +220,7 @@ const LIMITS: &[Opt<CaServerConfig>] = &[
         key: "limits.callsPerSecond",
         env: "ZTUNNEL_CA_CALLS_PER_SECOND",
         value: "COUNT",
-        help: "Calls a second of one node, in the long run.",
+        help: "Calls a second of one caller, in the long run.",
         set: |config, text| set(&mut config.limits.calls_per_second, text),
         show: |config| config.limits.calls_per_second.show(),
     },
@@ -183,7 +228,7 @@ const LIMITS: &[Opt<CaServerConfig>] = &[
         key: "limits.burst",
         env: "ZTUNNEL_CA_BURST",
         value: "COUNT",
-        help: "Calls that a node may make at once: one that restarts asks for all of its identities.",
+        help: "Calls that a caller may make at once: a node that restarts asks for all of its identities.",
         set: |config, text| set(&mut config.limits.burst, text),
         show: |config| config.limits.burst.show(),
     },

@@ -9,7 +9,9 @@ use certs::{Clock, describe, pem_of};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Root, RootFolder};
+use super::Root;
+use super::files::RootFiles;
+use super::source::RootSource;
 use crate::ca::files::{self, FileError, Readers};
 
 /// The root in use. Clones see the same.
@@ -34,33 +36,38 @@ impl FollowedRoot {
     }
 }
 
-/// The root, and what keeps it as the files in `folder` say. What they say is also written to `publish`, for those who
-/// are to trust it.
+/// The root, and what keeps it as `source` says. The trusted roots are also written to `publish`, for those who are to
+/// trust them.
 pub fn follow(
     root: Root,
-    folder: PathBuf,
+    source: RootSource,
     publish: Option<PathBuf>,
     clock: Arc<dyn Clock>,
 ) -> (FollowedRoot, impl Future<Output = ()> + Send) {
     let (sender, receiver) = watch::channel(Arc::new(root));
-    (FollowedRoot(receiver), reload(sender, folder, publish, clock))
+    (FollowedRoot(receiver), reload(sender, source, publish, clock))
 }
 
 async fn reload(
     current: watch::Sender<Arc<Root>>,
-    folder: PathBuf,
+    source: RootSource,
     publish: Option<PathBuf>,
     clock: Arc<dyn Clock>,
 ) {
+    let mut news = source.news();
     // None: read and taken again, though it was just read by whoever made the first root.
-    let mut last: Option<Result<RootFolder, String>> = None;
+    let mut last: Option<Result<RootFiles, String>> = None;
     let mut last_fault = None;
     loop {
-        // A few kilobytes: not worth a thread.
-        let read = RootFolder::read(&folder).map_err(|error| describe(&error));
-        if last.as_ref() != Some(&read) {
-            take(&current, &folder, &read, &*clock);
-            last = Some(read);
+        tokio::select! {
+            read = news.next() => {
+                if last.as_ref() != Some(&read) {
+                    take(&current, &source, &read, &*clock);
+                    last = Some(read);
+                }
+            }
+            // What could not be published is tried again.
+            () = sleep(PUBLISH_AGAIN) => {}
         }
         if let Some(path) = &publish {
             let fault = write_roots(path, &current.borrow()).err().map(|error| describe(&error));
@@ -69,14 +76,13 @@ async fn reload(
             }
             last_fault = fault;
         }
-        sleep(LOOK_AGAIN).await;
     }
 }
 
 fn take(
     current: &watch::Sender<Arc<Root>>,
-    folder: &Path,
-    read: &Result<RootFolder, String>,
+    source: &RootSource,
+    read: &Result<RootFiles, String>,
     clock: &dyn Clock,
 ) {
     let root = match read {
@@ -95,12 +101,10 @@ fn take(
             });
             if changed {
                 let roots = current.borrow().trusted.len();
-                tracing::info!(target: "audit", folder = %folder.display(), roots, "root changed");
+                tracing::info!(target: "audit", %source, roots, "root changed");
             }
         }
-        Err(cause) => {
-            tracing::error!(folder = %folder.display(), cause, "root is not taken, the last one stays")
-        }
+        Err(cause) => tracing::error!(%source, cause, "root is not taken, the last one stays"),
     }
 }
 
@@ -115,5 +119,5 @@ fn write_roots(path: &Path, root: &Root) -> Result<(), FileError> {
     files::write(path, text.as_bytes(), Readers::All)
 }
 
-/// How often the files are looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How soon what could not be published is tried again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(2);

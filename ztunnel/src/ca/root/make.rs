@@ -5,12 +5,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use certs::Authority;
+use cluster::kubernetes::{Kubernetes, NamespacedName, Written};
 use nix::fcntl::{Flock, FlockArg};
 use rustls_pki_types::UnixTime;
 use zeroize::Zeroizing;
 
-use super::{ROOT_CERTIFICATE, ROOT_KEY, Root, RootError, RootFolder};
+use super::files::{Lack, RootFiles};
+use super::{ROOT_CERTIFICATE, ROOT_KEY, Root, RootError};
 use crate::ca::files::{self, FileError, Readers};
 
 /// What a root is like that does not exist yet.
@@ -27,37 +28,53 @@ pub struct NewRoot {
 ///
 /// # Errors
 /// When there is a root that is unusable, or none can be written.
-pub fn ensure(folder: &Path, new: &NewRoot, now: UnixTime) -> Result<Root, RootError> {
+pub(super) fn in_folder(folder: &Path, new: &NewRoot, now: UnixTime) -> Result<Root, RootError> {
     fs::create_dir_all(folder).map_err(FileError::on("make", folder))?;
-    match RootFolder::read(folder)?.root(now) {
-        Err(RootError::Absent { .. } | RootError::Half { .. }) => {}
-        root => return root,
+    if let Lack::Nothing(root) = RootFiles::of_folder(folder)?.lack(new, now)? {
+        return Ok(*root);
     }
     let _lock = lock(&folder.join(LOCK))?;
     // Another one may have made it meanwhile.
-    let found = RootFolder::read(folder)?;
-    match found.root(now) {
-        Err(RootError::Absent { .. } | RootError::Half { .. }) => {}
-        root => return root,
-    }
-    let authority = |source| RootError::Authority { folder: folder.to_owned(), source };
-    let (key, certificate) = match (&found.key, &found.roots) {
-        // Killed between the two files: the key that is there is kept, whatever it may have signed.
-        (Some(key), None) if found.key_path == folder.join(ROOT_KEY) => {
-            let key = str::from_utf8(key).map_err(|_| RootError::Key { path: found.key_path.clone() })?;
-            let certificate =
-                Authority::root_for_key(key, &new.name, new.lifetime, now).map_err(authority)?;
-            (None, certificate)
-        }
-        (None, None) => {
-            let made = Authority::make_root(&new.name, new.lifetime, now).map_err(authority)?;
-            (Some(made.key), made.certificate)
-        }
-        _ => return found.root(now),
+    let files = match RootFiles::of_folder(folder)?.lack(new, now)? {
+        Lack::Nothing(root) => return Ok(*root),
+        Lack::Files(files) => files,
     };
-    write(folder, key.as_ref(), &certificate)?;
+    write(folder, files.key.as_ref(), &files.certificate)?;
     tracing::info!(folder = %folder.display(), name = new.name, "root made");
-    RootFolder::read(folder)?.root(now)
+    RootFiles::of_folder(folder)?.root(now)
+}
+
+/// The root in the Secret `name`, which is made if there is none. Of several processes that come at once, one makes it,
+/// and all return it.
+///
+/// # Errors
+/// When there is a root that is unusable, or none can be written.
+pub(super) async fn in_secret(
+    kubernetes: &Kubernetes,
+    name: &NamespacedName,
+    new: &NewRoot,
+    now: UnixTime,
+) -> Result<Root, RootError> {
+    for _attempt in 0..ATTEMPTS {
+        let seen = kubernetes.secret(name).await?;
+        let files = match RootFiles::of_secret(name, seen.as_ref()).lack(new, now)? {
+            Lack::Nothing(root) => return Ok(*root),
+            Lack::Files(files) => files,
+        };
+        let key = files.key.map(|key| (ROOT_KEY.to_owned(), key.as_bytes().to_vec()));
+        let certificate = (ROOT_CERTIFICATE.to_owned(), files.certificate.into_bytes());
+        let entries = key.into_iter().chain([certificate]).collect();
+        // The API server takes one write of what nobody else has written since.
+        let written = match &seen {
+            None => kubernetes.create_secret(name, entries).await?,
+            Some(seen) => kubernetes.add_to_secret(name, seen, entries).await?,
+        };
+        if written == Written::Done {
+            tracing::info!(secret = %name, name = new.name, "root made");
+        }
+        // Read again in any case: what counts is what is there.
+    }
+    Err(RootError::Raced { place: format!("Secret {name}") })
 }
 
 /// The certificate comes last: who sees it sees its key.
@@ -77,6 +94,9 @@ fn lock(path: &Path) -> Result<Flock<fs::File>, FileError> {
 
 const LOCK: &str = ".lock";
 
+/// One writes and reads, others find what it wrote: more than three mean that somebody takes the root away.
+const ATTEMPTS: usize = 5;
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -94,7 +114,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         start.wait();
-                        ensure(path, &new(), UnixTime::now()).unwrap().authority.root().clone()
+                        in_folder(path, &new(), UnixTime::now()).unwrap().authority.root().clone()
                     })
                 })
                 .collect();
@@ -108,7 +128,7 @@ mod tests {
     #[test]
     fn the_key_is_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        ensure(folder.path(), &new(), UnixTime::now()).unwrap();
+        in_folder(folder.path(), &new(), UnixTime::now()).unwrap();
         let mode = |name| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(ROOT_KEY), 0o600);
         assert_eq!(mode(ROOT_CERTIFICATE) & 0o444, 0o444);
@@ -117,28 +137,31 @@ mod tests {
     #[test]
     fn a_maker_that_was_killed_half_way_leaves_a_key_that_is_kept() {
         let folder = tempfile::tempdir().unwrap();
-        ensure(folder.path(), &new(), UnixTime::now()).unwrap();
+        in_folder(folder.path(), &new(), UnixTime::now()).unwrap();
         let key = fs::read(folder.path().join(ROOT_KEY)).unwrap();
         fs::remove_file(folder.path().join(ROOT_CERTIFICATE)).unwrap();
-        ensure(folder.path(), &new(), UnixTime::now()).unwrap();
+        in_folder(folder.path(), &new(), UnixTime::now()).unwrap();
         assert_eq!(fs::read(folder.path().join(ROOT_KEY)).unwrap(), key);
     }
 
     #[test]
     fn a_certificate_without_its_key_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        ensure(folder.path(), &new(), UnixTime::now()).unwrap();
+        in_folder(folder.path(), &new(), UnixTime::now()).unwrap();
         fs::remove_file(folder.path().join(ROOT_KEY)).unwrap();
-        let refused = ensure(folder.path(), &new(), UnixTime::now()).unwrap_err();
+        let refused = in_folder(folder.path(), &new(), UnixTime::now()).unwrap_err();
         assert!(matches!(refused, RootError::Half { path } if path.ends_with(ROOT_KEY)));
     }
 
     #[test]
     fn a_broken_root_is_never_replaced() {
         let folder = tempfile::tempdir().unwrap();
-        ensure(folder.path(), &new(), UnixTime::now()).unwrap();
+        in_folder(folder.path(), &new(), UnixTime::now()).unwrap();
         fs::write(folder.path().join(ROOT_KEY), "broken").unwrap();
-        assert!(matches!(ensure(folder.path(), &new(), UnixTime::now()), Err(RootError::Authority { .. })));
+        assert!(matches!(
+            in_folder(folder.path(), &new(), UnixTime::now()),
+            Err(RootError::Authority { .. })
+        ));
     }
 
     fn new() -> NewRoot {

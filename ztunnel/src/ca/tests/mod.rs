@@ -19,16 +19,16 @@ use daemon::metrics::Metrics;
 use daemon::tasks::{OnPanic, Tasks};
 use identity::SpiffeId;
 use mesh::{
-    Capture, Change, ClusterId, HostNode, Network, PodUid, Profile, Store, TunnelProtocol, Update, Workload,
-    WorkloadKind, WorkloadUid,
+    Capture, Change, ClusterId, HostNode, Network, PodUid, Profile, Snapshots, Store, TunnelProtocol, Update,
+    Workload, WorkloadKind, WorkloadUid,
 };
 use prometheus::{IntCounterVec, Opts};
 use rustls_pki_types::UnixTime;
 
 use super::config::CaServerConfig;
 use super::issuer::Issuer;
-use super::root::{FollowedRoot, NewRoot, ensure};
-use super::{CaMetrics, CaParts, CaServer};
+use super::root::{FollowedRoot, NewRoot, RootSource};
+use super::{CaMetrics, CaParts, CaServer, Gate, NodeFolder, NodeGate};
 
 /// A CA, its folders, and the mesh that it knows.
 struct Lab {
@@ -62,9 +62,11 @@ impl Lab {
         let panics = IntCounterVec::new(Opts::new("panics", "Panics."), &["task"]).unwrap();
         let tasks = Arc::new(Tasks::new(OnPanic::Report, panics));
         let new = NewRoot { name: "cluster.local".to_owned(), lifetime: Duration::from_hours(1) };
+        let source = RootSource::Folder(config.root.folder.clone());
         let parts = CaParts {
-            root: ensure(&config.root.folder, &new, UnixTime::now()).unwrap(),
-            runs_on: Arc::new(store.snapshots()),
+            root: source.ensure(&new, UnixTime::now()).await.unwrap(),
+            source,
+            gate: gate(&config, store.snapshots()),
             clock: Arc::new(SystemClock),
             metrics: CaMetrics::register(&metrics).unwrap(),
             tasks: tasks.clone(),
@@ -127,6 +129,11 @@ impl Lab {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or("absent").to_owned()
     }
+}
+
+fn gate(config: &CaServerConfig, snapshots: Snapshots) -> Gate {
+    let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
+    Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots)))
 }
 
 fn id(service_account: &str) -> SpiffeId {

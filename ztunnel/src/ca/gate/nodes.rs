@@ -8,7 +8,7 @@ use std::time::Duration;
 use certs::{NodeClaims, NodePublicKey, NodeToken};
 use rustls_pki_types::UnixTime;
 
-use super::Refusal;
+use crate::ca::refusal::Refusal;
 
 /// A folder with the public key of each node, `<node>.pem`. Read for each call: a node that is registered or taken out
 /// is so at once.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use certs::NodeClaims;
 use rustls_pki_types::UnixTime;
 
-use super::Refusal;
+use crate::ca::refusal::Refusal;
 
 /// Ids of tokens, each until nobody would accept it any more. What it holds is bounded by what callers may ask for in
 /// some minutes.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::kubernetes::Placement;
 use identity::SpiffeId;
 use mesh::{Snapshots, WorkloadKind};
 use tokio::time::{Instant, sleep};
+
+use crate::ca::refusal::Refusal;
 
 /// Knows where identities run.
 pub trait RunsOn: Send + Sync + 'static {
@@ -14,17 +17,6 @@ pub trait RunsOn: Send + Sync + 'static {
 
     /// Another number than before when answers may differ.
     fn generation(&self) -> u64;
-}
-
-/// Where the workloads of an identity run, seen from a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
-    /// One at least on that node.
-    Here,
-    /// All of them elsewhere.
-    Elsewhere,
-    /// There are none.
-    Nowhere,
 }
 
 impl RunsOn for Snapshots {
@@ -65,6 +57,16 @@ pub(super) async fn placed(runs_on: &Arc<dyn RunsOn>, node: &str, identity: &Spi
         if Instant::now() >= deadline {
             return placement;
         }
+    }
+}
+
+/// What a placement means for a node that asks.
+pub(super) fn verdict(placement: Placement, node: &str, identity: &SpiffeId) -> Result<(), Refusal> {
+    let identity = || identity.clone();
+    match placement {
+        Placement::Here => Ok(()),
+        Placement::Elsewhere => Err(Refusal::OtherNode { identity: identity(), node: node.to_owned() }),
+        Placement::Nowhere => Err(Refusal::UnknownIdentity { identity: identity() }),
     }
 }
 

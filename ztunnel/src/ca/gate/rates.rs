@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A bucket of calls for each caller, which fills steadily. There are as many as there are registered nodes, for only
-/// who has proven itself gets one.
+/// A bucket of calls for each caller, which fills steadily. Full ones say nothing and are forgotten, so that there are
+/// no more than callers within the seconds that a bucket takes to fill.
 #[derive(Debug)]
-pub(super) struct Rates {
+pub(in crate::ca) struct Rates {
     per_second: f64,
     burst: f64,
     buckets: Mutex<HashMap<String, Bucket>>,
@@ -22,12 +22,12 @@ struct Bucket {
 }
 
 impl Rates {
-    pub(super) fn new(per_second: u32, burst: u32) -> Self {
+    pub(in crate::ca) fn new(per_second: u32, burst: u32) -> Self {
         Self { per_second: per_second.into(), burst: burst.into(), buckets: Mutex::default() }
     }
 
     /// Whether `caller` may ask now, which it then has.
-    pub(super) fn admit(&self, caller: &str, now: Instant) -> bool {
+    pub(in crate::ca) fn admit(&self, caller: &str, now: Instant) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= FORGET_AT && !buckets.contains_key(caller) {
             buckets.retain(|_, bucket| self.filled(bucket, now) < self.burst);
