@@ -25,6 +25,8 @@ pub(crate) enum XtaskError {
     Lab(#[from] LabError),
     #[error("more instructions than before: {0}")]
     MoreInstructions(String),
+    #[error("the suites with a control plane need Go {wanted} or newer, which is not there")]
+    NoGo { wanted: String },
     #[error("network namespaces need root, run:\n\n    sudo env \"PATH=$PATH\" cargo xtask {0}\n")]
     NotRoot(String),
     #[error("these programs are missing: {missing}; run:\n\n    {line}\n")]

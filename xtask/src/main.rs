@@ -7,6 +7,7 @@ mod error;
 mod fuzz;
 mod instructions;
 mod interrupt;
+mod kubernetes;
 mod packages;
 mod table;
 mod test;

@@ -32,6 +32,11 @@ impl Setup {
         root_only(task)
     }
 
+    /// Whether what is missing may be installed.
+    pub(crate) fn may_install(&self) -> bool {
+        !self.no_install
+    }
+
     /// Makes sure that every program is there.
     pub(crate) fn install(&self) -> Result<(), XtaskError> {
         self.install_also(&[])

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use crate::cluster::{Document, documents, file_name};
 use crate::serve::{Handler, Server};
 use crate::spec::merge;
-use crate::sweep::Tag;
-use crate::{Capture, Cluster, LabError, Netns, Node, Pod, netns, sweep, wiring};
+use crate::sweep::{Tag, sweep_once};
+use crate::{Capture, Cluster, LabError, Netns, Node, Pod, netns, wiring};
 
 /// A cluster's Nodes and Pods made real: each a namespace, joined by a namespace that is the wire between nodes and
 /// the world outside of them. Gone when dropped.
@@ -40,8 +40,7 @@ impl Lab {
     /// # Errors
     /// When not run by root, when a manifest lacks what the lab needs, or when the kernel refuses.
     pub fn up(cluster: &Cluster) -> Result<Self, LabError> {
-        static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| sweep(false));
+        sweep_once();
         let tag = Tag::unique();
         let made = Self::wired(&tag, cluster).and_then(|lab| {
             lab.update(cluster)?;

@@ -1,7 +1,7 @@
 //! The namespaces, pods and clients that suites, demo and bench are built from.
 //!
 //! A [`Cluster`] is a set of Kubernetes manifests; a [`Lab`] makes its Nodes and Pods real as network namespaces on
-//! one wire; a [`Mesh`] runs the CA and a daemon per node in a lab. All of it blocks, and all of it is gone when its
+//! one wire; a [`Mesh`] runs the CA and a daemon per node in a lab; a [`ControlPlane`] is a real API server. All of it blocks, and all of it is gone when its
 //! value is dropped. What a killed process left behind is removed by the next one, see [`sweep`].
 //!
 //! ```no_run
@@ -26,6 +26,7 @@ mod admin;
 mod authority;
 mod capture;
 mod cluster;
+mod control_plane;
 mod daemon;
 mod error;
 mod exchange;
@@ -50,6 +51,7 @@ pub use admin::Answer;
 pub use authority::Authority;
 pub use capture::{Capture, Marker};
 pub use cluster::{Cluster, Document};
+pub use control_plane::{ControlPlane, Reply};
 pub use daemon::{Daemon, PodPhase};
 pub use error::LabError;
 pub use exchange::exchange;

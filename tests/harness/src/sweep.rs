@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MntFlags, umount2};
@@ -45,6 +46,12 @@ pub fn sweep(own: bool) {
         Some(pid) => !Path::new("/proc").join(pid.to_string()).exists(),
         None => false,
     });
+}
+
+/// Sweeps what others left, once in a process.
+pub(crate) fn sweep_once() {
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(|| sweep(false));
 }
 
 fn clear(condemned: &dyn Fn(&str) -> bool) {

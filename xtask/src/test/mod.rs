@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::cargo::{Metadata, Package, Target, cargo, words};
 use crate::error::XtaskError;
+use crate::kubernetes;
 use crate::packages::Setup;
 use crate::table::Table;
 use output::{Outcome, Reader};
@@ -77,6 +78,9 @@ impl TestArgs {
         }
         for suite in &chosen {
             let mut command = cargo();
+            if WITH_CONTROL_PLANE.contains(&&*suite.name) {
+                command.env("KUBERNETES_PROGRAM", kubernetes::build(&self.setup)?);
+            }
             // All of the workspace, so that dependencies are built with the same features for every suite: once.
             command.args(["test", "--workspace", "--test", &suite.name, "--no-fail-fast"]);
             if !suite.features.is_empty() {
@@ -151,6 +155,9 @@ fn summarise(outcome: &Outcome) -> Result<(), XtaskError> {
     println!("{passed} passed, {failed} failed");
     if failed == 0 { Ok(()) } else { Err(XtaskError::Tests(failed)) }
 }
+
+/// Suites against a real API server.
+const WITH_CONTROL_PLANE: &[&str] = &["kube"];
 
 /// Tests that need a peer.
 const WITH_PEER: &str = "with_peer::";

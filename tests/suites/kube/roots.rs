@@ -1,0 +1,102 @@
+//! The root in a Secret.
+
+use std::thread;
+
+use harness::{LabError, eventually};
+use serde_json::json;
+
+use crate::scene::{Ca, Scene};
+
+#[test]
+fn two_that_start_together_make_one_root_which_outlives_them() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let start = |name: &str| scene.ca_with(name, &scene.secret());
+    let (one, two) = thread::scope(|scope| {
+        let other = scope.spawn(|| start("two"));
+        (start("one"), other.join().expect("no panic"))
+    });
+    let (mut one, two) = (one?, two?);
+    let serial = |ca: &Ca| Ok::<_, LabError>(ca.status(&scene)?["chain"][0]["serial"].clone());
+    let first = serial(&one)?;
+    assert_eq!(serial(&two)?, first);
+    one.process.kill()?;
+    let again = start("again")?;
+    assert_eq!(serial(&again)?, first);
+    Ok(())
+}
+
+#[test]
+fn an_empty_secret_is_filled_by_one_of_them() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    scene.make(&json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": scene.secret_name(), "namespace": scene.namespace },
+    }))?;
+    let root = scene.secret();
+    let cas = thread::scope(|scope| {
+        let starting = ["one", "two", "three"].map(|name| scope.spawn(|| scene.ca_with(name, &root)));
+        starting.map(|it| it.join().expect("no panic"))
+    });
+    let mut serials = Vec::new();
+    for ca in cas {
+        serials.push(ca?.status(&scene)?["chain"][0]["serial"].clone());
+    }
+    assert!(serials[0].is_string() && serials.iter().all(|it| *it == serials[0]), "{serials:?}");
+    Ok(())
+}
+
+#[test]
+fn a_root_follows_another_through_the_secret_and_both_are_trusted_meanwhile() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
+    scene.pod("cart", "cart", "one")?;
+    let (first, second) = (scene.ca_with("one", &scene.secret())?, scene.ca_with("two", &scene.secret())?);
+    let token = scene.token("ztunnel", Some(&daemon))?;
+    let old = scene.entry("root-cert.pem")?;
+    let new = scene.new_root()?;
+    let roots = |ca: &Ca| {
+        let chain = ca.ask(&scene, &token, &scene.id("cart"))?.expect("it runs there");
+        Ok::<_, LabError>(chain.roots.len())
+    };
+    let wait = |roots: usize, signer: &str| {
+        for ca in [&first, &second] {
+            eventually("the root was not followed", || {
+                let status = ca.status(&scene)?;
+                let trusted = status["trusted_roots"].as_array().map_or(0, Vec::len);
+                Ok((trusted == roots && status["chain"][0]["serial"] == signer).then_some(()))
+            })?;
+        }
+        Ok::<_, LabError>(())
+    };
+    let serial =
+        |ca: &Ca| Ok::<_, LabError>(ca.status(&scene)?["chain"][0]["serial"].as_str().map(str::to_owned));
+    let signer = serial(&first)?.expect("a serial");
+    assert_eq!(roots(&first)?, 1);
+    scene.write_entries(&[("root-cert.pem", &format!("{old}{}", new.certificate))])?;
+    wait(2, &signer)?;
+    assert_eq!((roots(&first)?, roots(&second)?), (2, 2));
+    scene.write_entries(&[("root-key.pem", &new.key)])?;
+    wait(2, &new.serial)?;
+    assert_eq!((roots(&first)?, roots(&second)?), (2, 2));
+    scene.write_entries(&[("root-cert.pem", &new.certificate)])?;
+    wait(1, &new.serial)?;
+    assert_eq!(roots(&second)?, 1);
+    Ok(())
+}
+
+#[test]
+fn a_secret_that_breaks_or_goes_leaves_the_root_that_is_in_use() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
+    scene.pod("cart", "cart", "one")?;
+    let ca = scene.ca_with("one", &scene.secret())?;
+    let token = scene.token("ztunnel", Some(&daemon))?;
+    scene.write_entries(&[("root-key.pem", "broken")])?;
+    eventually("the fault was not said", || Ok(ca.log(&scene)?.contains("root is not taken").then_some(())))?;
+    ca.ask(&scene, &token, &scene.id("cart"))?.expect("the root in use signs");
+    scene.delete_secret()?;
+    eventually("the loss was not said", || Ok(ca.log(&scene)?.contains("no root in Secret").then_some(())))?;
+    ca.ask(&scene, &token, &scene.id("cart"))?.expect("the root in use signs");
+    Ok(())
+}
