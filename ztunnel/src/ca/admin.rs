@@ -10,7 +10,7 @@ use serde_json::json;
 use super::CaServer;
 use super::config::{CaServerConfig, ListenConfig, OPTIONS};
 use super::metrics::CaMetrics;
-use super::source::Problems;
+use super::source::Following;
 use super::status::{CaStatus, ShownCertificate};
 
 /// Adds what a CA shows.
@@ -19,7 +19,7 @@ pub(super) fn provide(
     config: &CaServerConfig,
     server: &CaServer,
     metrics: &CaMetrics,
-    problems: Problems,
+    following: Following,
 ) {
     let (root, metrics) = (server.root().clone(), metrics.clone());
     admin.provide(
@@ -35,7 +35,7 @@ pub(super) fn provide(
             })
         }),
     );
-    admin.provide("source", ready_made(move || json!({ "problems": problems.list() })));
+    admin.provide("source", ready_made(move || following.shown()));
     let document = OPTIONS.document(config);
     admin.provide("config", ready_made(move || json!(document)));
 }

@@ -21,7 +21,7 @@ use super::config::CaServerConfig;
 use super::metrics::CaMetrics;
 use super::node_key::NodeKeyCliError;
 use super::node_token::NodeTokenCliError;
-use super::root::{NewRoot, RootError, RootSource};
+use super::root::{NewRoot, RootError, RootSource, publish};
 use super::server::{CaParts, CaServer, StartError};
 use super::source;
 use super::status::StatusError;
@@ -115,16 +115,20 @@ async fn serve(config: CaServerConfig, output: &Output, level: Level) -> Result<
     let new = NewRoot { name: config.trust.domain.to_string(), lifetime: config.root.lifetime };
     let source = root_source(&config, kubernetes.as_ref());
     let root = source.ensure(&new, clock.now()).await?;
-    let (gate, problems) = source::gate(&config, kubernetes.as_ref(), &readiness, &tasks)?;
+    let (gate, following) = source::gate(&config, kubernetes.as_ref(), &readiness, &tasks)?;
     let counted = CaMetrics::register(&metrics)?;
     let parts = CaParts { root, source, gate, clock, metrics: counted.clone(), tasks: tasks.clone() };
     let server = CaServer::start(&config, parts).await?;
+
+    if let Some((name, kubernetes)) = config.root.config_map.clone().zip(kubernetes) {
+        tasks.spawn("roots' ConfigMap", publish::to_config_map(server.root().clone(), kubernetes, name));
+    }
 
     let grace = config.drain;
     let content =
         Parts { readiness: readiness.clone(), metrics, level: Some(level), drainer: drainer.clone(), grace };
     let admin = Admin::new(content);
-    admin::provide(&admin, &config, &server, &counted, problems);
+    admin::provide(&admin, &config, &server, &counted, following);
     admin::listen(&admin, &config.listen, &panics, &tasks).await?;
     tracing::info!(address = %server.address(), trust_domain = %config.trust.domain, "running");
     tasks.spawn("signals", shutdown.drive(drainer.clone(), grace));

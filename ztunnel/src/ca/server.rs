@@ -66,7 +66,7 @@ impl CaServer {
     /// When the address is taken, or the root cannot sign.
     pub async fn start(config: &CaServerConfig, parts: CaParts) -> Result<Self, StartError> {
         let CaParts { root, source, gate, clock, metrics, tasks } = parts;
-        let (root, following) = root::follow(root, source, config.root.publish.clone(), clock.clone());
+        let (root, following) = root::follow(root, source, clock.clone());
         let tls = Arc::new(ServingTls::new(SERVER_ALPN)?);
         let serving = Serving {
             tls: tls.clone(),
@@ -81,6 +81,9 @@ impl CaServer {
         let bound = daemon::admin::bind_any(address).await.and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (address, listener) = bound.map_err(|source| StartError::Bind { address, source })?;
         tasks.spawn("root", following);
+        if let Some(path) = &config.root.publish {
+            tasks.spawn("published roots", root::publish::to_file(root.clone(), path.clone()));
+        }
         tasks.spawn("serving certificate", serving.keep());
         let (issuer, connections) = (Arc::new(issuer), config.limits.connections);
         let reception = Reception { listener, tls, issuer, connections, tasks };

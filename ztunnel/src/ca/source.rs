@@ -2,17 +2,25 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cluster::kubernetes::Kubernetes;
+use cluster::kubernetes::{Kubernetes, LivePods};
 use cluster::{ManifestSource, OpenError, Places, Settings, Translation};
 use daemon::ready::{Readiness, ReadyTask};
 use daemon::tasks::Tasks;
 use mesh::{ClusterId, Network, Snapshots, Store};
+use serde_json::{Value, json};
 
 use super::config::CaServerConfig;
 use super::gate::{AccountGate, AccountSettings, FollowedCluster, Gate, NodeFolder, NodeGate};
 
-/// Who may ask for whom, with what is broken in the manifests that say so. What is followed for it is ready when
-/// `readiness` says so.
+/// How what is followed fares.
+pub(super) enum Following {
+    /// Manifests, with what is broken in them.
+    Manifests(Problems),
+    /// Pods of a cluster.
+    Pods(LivePods),
+}
+
+/// Who may ask for whom, and how what is followed for it fares. It is ready when `readiness` says so.
 ///
 /// # Errors
 /// When the manifests are not there.
@@ -21,13 +29,14 @@ pub(super) fn gate(
     kubernetes: Option<&Kubernetes>,
     readiness: &Readiness,
     tasks: &Tasks,
-) -> Result<(Gate, Problems), OpenError> {
+) -> Result<(Gate, Following), OpenError> {
     let Some(kubernetes) = kubernetes else {
         let source = Source::open(config)?;
         let (snapshots, problems) = (source.snapshots(), source.problems());
         tasks.spawn("mesh", source.follow(readiness.task("mesh")));
         let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
-        return Ok((Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots))), problems));
+        let gate = Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots)));
+        return Ok((gate, Following::Manifests(problems)));
     };
     let (pods, watch) = kubernetes.pods();
     let ready = readiness.task("pods");
@@ -39,8 +48,18 @@ pub(super) fn gate(
         tokens_per_second: narrow(config.limits.calls_per_second),
         burst: narrow(config.limits.burst),
     };
-    let cluster = FollowedCluster { kubernetes: kubernetes.clone(), pods };
-    Ok((Gate::Accounts(AccountGate::new(settings, Arc::new(cluster))), Problems::default()))
+    let cluster = FollowedCluster { kubernetes: kubernetes.clone(), pods: pods.clone() };
+    Ok((Gate::Accounts(AccountGate::new(settings, Arc::new(cluster))), Following::Pods(pods)))
+}
+
+impl Following {
+    /// As it is shown.
+    pub(super) fn shown(&self) -> Value {
+        match self {
+            Self::Manifests(problems) => json!({ "problems": problems.list() }),
+            Self::Pods(pods) => json!({ "pods": pods.len(), "current": pods.is_current() }),
+        }
+    }
 }
 
 /// Follows manifests into a mesh.
@@ -106,7 +125,7 @@ impl Source {
 
 impl Problems {
     /// One line for each.
-    pub(super) fn list(&self) -> Vec<String> {
+    fn list(&self) -> Vec<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -1,9 +1,11 @@
-//! The API server of Kubernetes, as far as it is asked: who presents a token, which pods run where, and Secrets.
+//! The API server of Kubernetes, as far as it is asked: who presents a token, which pods run where, Secrets and
+//! ConfigMaps.
 //!
 //! What decides about the answers is elsewhere: here is only the asking, each call with a time limit, and every answer
 //! narrowed to what somebody needs.
 
 mod access;
+mod config_maps;
 mod error;
 mod live_pods;
 mod name;

@@ -31,8 +31,9 @@ fn missing(config: &CaServerConfig) -> impl Iterator<Item = (&'static str, Strin
     let both = both.map(|(key, ..)| (key, "must not be set where trust.kubernetes is on"));
     let twice = root.secret.is_some() && !is_empty(&root.folder);
     let twice = twice.then_some(("root.secret", "must not be set beside root.folder"));
-    let nowhere = root.secret.is_some() && by_files;
-    let nowhere = nowhere.then_some(("root.secret", "needs trust.kubernetes: where it is"));
+    let named = [("root.secret", &root.secret), ("root.publishConfigMap", &root.config_map)];
+    let nowhere = named.into_iter().filter(move |(_, name)| name.is_some() && by_files);
+    let nowhere = nowhere.map(|(key, _)| (key, "needs trust.kubernetes: where it is"));
     let wrong = both.chain(twice).chain(nowhere).map(|(key, problem)| (key, problem.to_owned()));
     absent.chain(wrong)
 }

@@ -44,6 +44,8 @@ pub struct RootConfig {
     pub lifetime: Duration,
     /// File to which the trusted roots are written for the nodes.
     pub publish: Option<PathBuf>,
+    /// ConfigMap to whose entry `root-cert.pem` they are written.
+    pub config_map: Option<NamespacedName>,
 }
 
 /// Who may ask, for whom.
@@ -136,7 +138,13 @@ impl Default for CaServerConfig {
     /// Every default; what has none is empty, and refused by [`CaServerConfig::resolve`].
     fn default() -> Self {
         Self {
-            root: RootConfig { folder: PathBuf::new(), secret: None, lifetime: TEN_YEARS, publish: None },
+            root: RootConfig {
+                folder: PathBuf::new(),
+                secret: None,
+                lifetime: TEN_YEARS,
+                publish: None,
+                config_map: None,
+            },
             trust: TrustConfig {
                 domain: "cluster.local".parse().expect("a valid trust domain"),
                 aliases: Vec::new(),
@@ -210,6 +218,33 @@ mod tests {
         .unwrap();
         let aliases: Vec<_> = config.trust.aliases.iter().map(ToString::to_string).collect();
         assert_eq!(aliases, ["old.example", "older.example"]);
+    }
+
+    #[test]
+    fn a_cluster_says_who_may_ask_in_place_of_files() {
+        let config =
+            resolve("root: {secret: a/root}\ntrust: {kubernetes: in-cluster, impersonators: [a/b, c/d]}\n")
+                .unwrap();
+        assert_eq!(config.trust.kubernetes, Some(Access::InCluster));
+        let accounts: Vec<_> = config.trust.impersonators.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (config.root.secret.unwrap().to_string(), accounts.join(" ")),
+            ("a/root".into(), "a/b c/d".into())
+        );
+        let config = resolve("root: {folder: /r}\ntrust: {kubernetes: /etc/kubeconfig}\n").unwrap();
+        assert_eq!(config.trust.kubernetes, Some(Access::Kubeconfig("/etc/kubeconfig".into())));
+    }
+
+    #[test]
+    fn files_and_a_cluster_do_not_mix() {
+        let wrong = "root: {folder: /r, secret: a/root}\ntrust: {nodes: /n, kubernetes: in-cluster}\n";
+        assert_eq!(
+            resolve(wrong).unwrap_err().to_string(),
+            "trust.nodes: must not be set where trust.kubernetes is on\n\
+             root.secret: must not be set beside root.folder"
+        );
+        let nowhere = resolve("root: {secret: a/root}\ntrust: {nodes: /n, manifests: /m}\n").unwrap_err();
+        assert_eq!(nowhere.to_string(), "root.secret: needs trust.kubernetes: where it is");
     }
 
     #[test]

@@ -60,6 +60,22 @@ const ROOT: &[Opt<CaServerConfig>] = &[
         set: |config, text| set(&mut config.root.publish, text),
         show: |config| config.root.publish.show(),
     },
+    Opt {
+        key: "root.publishConfigMap",
+        env: "ZTUNNEL_CA_PUBLISH_CONFIG_MAP",
+        value: "NAMESPACE/NAME",
+        help: "ConfigMap to whose entry root-cert.pem the trusted roots are written, for daemons to \
+               mount: whoever may mount the Secret has the key. Needs trust.kubernetes, and leave to \
+               get, create and update it. Or off.",
+        set: |config, text| {
+            from_optional(
+                &mut config.root.config_map,
+                text,
+                "a ConfigMap like ambient-system/ambient-ca-roots",
+            )
+        },
+        show: |config| show_optional(config.root.config_map.as_ref()),
+    },
 ];
 
 const TRUST: &[Opt<CaServerConfig>] = &[

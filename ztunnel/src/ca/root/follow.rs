@@ -1,18 +1,13 @@
 //! The root in use, and the files that it comes from.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use certs::{Clock, describe, pem_of};
+use certs::{Clock, describe};
 use tokio::sync::watch;
-use tokio::time::sleep;
 
 use super::Root;
 use super::files::RootFiles;
 use super::source::RootSource;
-use crate::ca::files::{self, FileError, Readers};
 
 /// The root in use. Clones see the same.
 #[derive(Clone, Debug)]
@@ -36,45 +31,25 @@ impl FollowedRoot {
     }
 }
 
-/// The root, and what keeps it as `source` says. The trusted roots are also written to `publish`, for those who are to
-/// trust them.
+/// The root, and what keeps it as `source` says.
 pub fn follow(
     root: Root,
     source: RootSource,
-    publish: Option<PathBuf>,
     clock: Arc<dyn Clock>,
 ) -> (FollowedRoot, impl Future<Output = ()> + Send) {
     let (sender, receiver) = watch::channel(Arc::new(root));
-    (FollowedRoot(receiver), reload(sender, source, publish, clock))
+    (FollowedRoot(receiver), reload(sender, source, clock))
 }
 
-async fn reload(
-    current: watch::Sender<Arc<Root>>,
-    source: RootSource,
-    publish: Option<PathBuf>,
-    clock: Arc<dyn Clock>,
-) {
+async fn reload(current: watch::Sender<Arc<Root>>, source: RootSource, clock: Arc<dyn Clock>) {
     let mut news = source.news();
     // None: read and taken again, though it was just read by whoever made the first root.
     let mut last: Option<Result<RootFiles, String>> = None;
-    let mut last_fault = None;
     loop {
-        tokio::select! {
-            read = news.next() => {
-                if last.as_ref() != Some(&read) {
-                    take(&current, &source, &read, &*clock);
-                    last = Some(read);
-                }
-            }
-            // What could not be published is tried again.
-            () = sleep(PUBLISH_AGAIN) => {}
-        }
-        if let Some(path) = &publish {
-            let fault = write_roots(path, &current.borrow()).err().map(|error| describe(&error));
-            if let Some(cause) = fault.as_ref().filter(|_| fault != last_fault) {
-                tracing::warn!(path = %path.display(), cause, "roots are not published");
-            }
-            last_fault = fault;
+        let read = news.next().await;
+        if last.as_ref() != Some(&read) {
+            take(&current, &source, &read, &*clock);
+            last = Some(read);
         }
     }
 }
@@ -107,17 +82,3 @@ fn take(
         Err(cause) => tracing::error!(%source, cause, "root is not taken, the last one stays"),
     }
 }
-
-fn write_roots(path: &Path, root: &Root) -> Result<(), FileError> {
-    let text = pem_of(&root.trusted);
-    if files::read(path)?.as_deref() == Some(text.as_bytes()) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(FileError::on("make", folder))?;
-    }
-    files::write(path, text.as_bytes(), Readers::All)
-}
-
-/// How soon what could not be published is tried again.
-const PUBLISH_AGAIN: Duration = Duration::from_secs(2);

@@ -7,6 +7,7 @@
 mod files;
 mod follow;
 mod make;
+pub mod publish;
 mod source;
 
 use certs::{Authority, AuthorityError, ParseRootsError};
