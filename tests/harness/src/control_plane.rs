@@ -1,4 +1,4 @@
-//! A real API server of Kubernetes, with the etcd that it needs, in a namespace of its own.
+//! A real API server of Kubernetes, with the etcd that it needs, in a namespace of its own or beside a lab's nodes.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,14 +12,16 @@ use crate::cluster::documents;
 use crate::process::Process;
 use crate::program::{daemon_command, run};
 use crate::sweep::{Tag, sweep_once};
-use crate::{LabError, Netns, netns, wait_for};
+use crate::{Lab, LabError, Netns, netns, wait_for};
 
 /// An API server, asked as an administrator. It has no controllers, no scheduler and no kubelets: what they would do is
 /// written by the test. Gone when dropped.
 #[derive(Debug)]
 pub struct ControlPlane {
-    tag: Tag,
     netns: Netns,
+    folder: PathBuf,
+    /// Of what is to be cleared away; none where that is the lab's business.
+    tag: Option<Tag>,
     program: PathBuf,
     server: Mutex<Option<Process>>,
     /// Ends after the API server, which would complain.
@@ -59,11 +61,19 @@ impl ControlPlane {
         let program = program()?;
         sweep_once();
         let tag = Tag::unique();
-        let started = Self::start_as(&tag, program);
+        let started = Self::alone(&tag, program);
         if started.is_err() {
             tag.clear();
         }
         started
+    }
+
+    /// Starts one in the world outside of a lab's nodes, where its CA is.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn beside(lab: &Lab) -> Result<Self, LabError> {
+        Self::start_in(Netns::open(lab.wire().name())?, lab.folder().join("control"), None, program()?)
     }
 
     /// Ends the API server.
@@ -81,8 +91,8 @@ impl ControlPlane {
     /// When it does not come up.
     pub fn start_server(&self) -> Result<(), LabError> {
         let mut command = daemon_command(&self.program);
-        command.arg("kube-apiserver").args(server_arguments(&self.folder()));
-        let mut server = spawn("kube-apiserver", &self.folder(), &self.netns, &mut command)?;
+        command.arg("kube-apiserver").args(server_arguments(&self.folder));
+        let mut server = spawn("kube-apiserver", &self.folder, &self.netns, &mut command)?;
         let readyz = format!("{URL}/readyz");
         wait_for("the API server was not ready", START, || {
             if let Some(status) = server.ended()? {
@@ -177,7 +187,7 @@ impl ControlPlane {
             "contexts": [{ "name": "x", "context": { "cluster": "c", "user": "u" } }],
             "current-context": "x",
         });
-        let path = self.folder().join(format!("{name}.kubeconfig"));
+        let path = self.folder.join(format!("{name}.kubeconfig"));
         fs::write(&path, config.to_string()).map_err(LabError::file(&path))?;
         Ok(path)
     }
@@ -188,7 +198,7 @@ impl ControlPlane {
     /// When it cannot be started.
     pub fn run(&self, name: &str, command: &Command) -> Result<Process, LabError> {
         let mut daemon = daemon_command(Path::new(command.get_program()));
-        spawn(name, &self.folder(), &self.netns, daemon.args(command.get_args()))
+        spawn(name, &self.folder, &self.netns, daemon.args(command.get_args()))
     }
 
     /// What a program logged.
@@ -196,7 +206,7 @@ impl ControlPlane {
     /// # Errors
     /// When the file cannot be read.
     pub fn log(&self, name: &str) -> Result<String, LabError> {
-        let path = self.folder().join(format!("{name}.log"));
+        let path = self.folder.join(format!("{name}.log"));
         fs::read_to_string(&path).map_err(LabError::file(path))
     }
 
@@ -206,22 +216,25 @@ impl ControlPlane {
     }
 
     /// Where its files are.
-    pub fn folder(&self) -> PathBuf {
-        self.tag.folder()
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    fn start_as(tag: &Tag, program: PathBuf) -> Result<Self, LabError> {
-        let folder = tag.folder();
-        fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
-        write_credentials(&folder, &program)?;
+    fn alone(tag: &Tag, program: PathBuf) -> Result<Self, LabError> {
         let name = tag.netns("control");
         netns::create(std::slice::from_ref(&name))?;
         let netns = Netns::open(name)?;
         netns.ip(&["link set lo up".to_owned()])?;
+        Self::start_in(netns, tag.folder(), Some(tag.clone()), program)
+    }
+
+    fn start_in(netns: Netns, folder: PathBuf, tag: Option<Tag>, program: PathBuf) -> Result<Self, LabError> {
+        fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
+        write_credentials(&folder, &program)?;
         let mut command = daemon_command(&program);
         command.arg("etcd").args(etcd_arguments(&folder));
         let etcd = spawn("etcd", &folder, &netns, &mut command)?;
-        let plane = Self { tag: tag.clone(), netns, program, server: Mutex::new(None), _etcd: etcd };
+        let plane = Self { netns, folder, tag, program, server: Mutex::new(None), _etcd: etcd };
         plane.start_server()?;
         Ok(plane)
     }
@@ -235,7 +248,7 @@ impl ControlPlane {
 
     /// The API server's certificate, and the one that it comes from.
     fn certificates(&self) -> PathBuf {
-        self.folder().join(CERTIFICATES).join("apiserver.crt")
+        self.folder.join(CERTIFICATES).join("apiserver.crt")
     }
 
     fn ended(&self, name: &str, status: &str) -> LabError {
@@ -249,7 +262,7 @@ impl ControlPlane {
 impl Drop for ControlPlane {
     fn drop(&mut self) {
         let _already_ended = self.stop_server();
-        self.tag.clear();
+        self.tag.iter().for_each(Tag::clear);
     }
 }
 

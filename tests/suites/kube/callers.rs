@@ -1,6 +1,7 @@
 //! Who gets whose certificates.
 
 use harness::LabError;
+use serde_json::json;
 
 use crate::scene::{Ca, Scene};
 
@@ -98,6 +99,30 @@ fn a_pod_that_was_made_just_now_is_asked_for_and_found() -> Result<(), LabError>
 }
 
 #[test]
+fn where_pods_cannot_be_followed_they_are_asked_for_one_by_one() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let role = format!("/apis/rbac.authorization.k8s.io/v1/clusterroles/{}-ca", scene.namespace);
+    let mut rules = scene.cluster.ask("GET", &role, None)?.body["rules"].clone();
+    let of_pods = rules.as_array_mut().and_then(|all| all.iter_mut().find(|it| it["resources"][0] == "pods"));
+    of_pods.expect("a rule of pods")["verbs"] = json!(["get", "list"]);
+    assert_eq!(scene.cluster.ask("PATCH", &role, Some(&json!({ "rules": rules })))?.status, 200);
+    let ca = scene.ca("ca")?;
+    harness::eventually("the CA follows pods, which it has no leave for", || {
+        Ok(ca.log(&scene)?.contains("pods cannot be followed").then_some(()))
+    })?;
+    let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
+    scene.pod("cart", "cart", "one")?;
+    scene.pod("till", "till", "two")?;
+    let token = scene.token("ztunnel", Some(&daemon))?;
+    ca.ask(&scene, &token, &scene.id("cart"))?.expect("it runs there");
+    // Whether it runs elsewhere is not known: the caller comes again, and is no wiser.
+    refused(&ca, &scene, &token, "till", "Unavailable")?;
+    scene.delete(&daemon)?;
+    refused(&ca, &scene, &token, "cart", "Unauthenticated")?;
+    Ok(())
+}
+
+#[test]
 fn a_pod_that_has_ended_is_no_reason_for_a_certificate() -> Result<(), LabError> {
     let scene = Scene::new()?;
     let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
@@ -110,6 +135,37 @@ fn a_pod_that_has_ended_is_no_reason_for_a_certificate() -> Result<(), LabError>
         Ok(ca.ask(&scene, &token, &scene.id("cart"))?.is_err().then_some(()))
     })?;
     refused(&ca, &scene, &token, "cart", "Unavailable")?;
+    Ok(())
+}
+
+#[test]
+fn whoever_tries_tokens_out_is_held_back_before_the_api_server_is_asked() -> Result<(), LabError> {
+    let mut scene = Scene::new()?;
+    scene.limits = json!({ "callsPerSecond": 1, "burst": 3 });
+    let ca = scene.ca("ca")?;
+    for _ in 0..3 {
+        refused(&ca, &scene, "no.token.atall", "cart", "Unauthenticated")?;
+    }
+    let message = refused(&ca, &scene, "no.token.atall", "cart", "ResourceExhausted")?;
+    assert_eq!(message, "127.0.0.1 asks too often");
+    assert_eq!((ca.refusals(&scene, "token")?, ca.refusals(&scene, "rate_limit")?), (3, 1));
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_asks_too_often_costs_another_nothing() -> Result<(), LabError> {
+    let mut scene = Scene::new()?;
+    scene.limits = json!({ "callsPerSecond": 1, "burst": 5 });
+    let (one, two) = (scene.pod("one", "ztunnel", "one")?, scene.pod("two", "ztunnel", "two")?);
+    scene.pod("cart-1", "cart", "one")?;
+    scene.pod("cart-2", "cart", "two")?;
+    let ca = scene.ca("ca")?;
+    let (eager, modest) = (scene.token("ztunnel", Some(&one))?, scene.token("ztunnel", Some(&two))?);
+    let answers: Vec<_> =
+        (0..20).map(|_| ca.ask(&scene, &eager, &scene.id("cart"))).collect::<Result<_, _>>()?;
+    let held_back = answers.iter().filter(|it| matches!(it, Err((code, _)) if code == "ResourceExhausted"));
+    assert!(answers[0].is_ok() && held_back.count() > 0, "{answers:?}");
+    ca.ask(&scene, &modest, &scene.id("cart"))?.expect("it has asked for nothing before");
     Ok(())
 }
 

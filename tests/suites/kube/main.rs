@@ -2,6 +2,7 @@
 //! root is in a Secret.
 
 mod callers;
+mod mesh;
 mod outage;
 mod roots;
 mod scene;

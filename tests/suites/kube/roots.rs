@@ -5,7 +5,7 @@ use std::thread;
 use harness::{LabError, eventually};
 use serde_json::json;
 
-use crate::scene::{Ca, Scene};
+use crate::scene::{Ca, Scene, make};
 
 #[test]
 fn two_that_start_together_make_one_root_which_outlives_them() -> Result<(), LabError> {
@@ -28,11 +28,14 @@ fn two_that_start_together_make_one_root_which_outlives_them() -> Result<(), Lab
 #[test]
 fn an_empty_secret_is_filled_by_one_of_them() -> Result<(), LabError> {
     let scene = Scene::new()?;
-    scene.make(&json!({
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": { "name": scene.secret_name(), "namespace": scene.namespace },
-    }))?;
+    make(
+        &scene.cluster,
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": scene.secret_name(), "namespace": scene.namespace },
+        }),
+    )?;
     let root = scene.secret();
     let cas = thread::scope(|scope| {
         let starting = ["one", "two", "three"].map(|name| scope.spawn(|| scene.ca_with(name, &root)));
@@ -83,6 +86,27 @@ fn a_root_follows_another_through_the_secret_and_both_are_trusted_meanwhile() ->
     wait(1, &new.serial)?;
     assert_eq!(roots(&second)?, 1);
     Ok(())
+}
+
+#[test]
+fn a_config_map_tells_which_roots_are_trusted_and_never_the_key() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let name = format!("{}-ca-roots", scene.namespace);
+    let mut root = scene.secret();
+    root["publishConfigMap"] = json!(format!("{}/{name}", scene.namespace));
+    let _ca = scene.ca_with("one", &root)?;
+    let path = format!("/api/v1/namespaces/{}/configmaps/{name}", scene.namespace);
+    let says = |wanted: &str| {
+        eventually("the config map does not say which roots are trusted", || {
+            let data = scene.cluster.ask("GET", &path, None)?.body["data"].clone();
+            Ok((data == json!({ "root-cert.pem": wanted })).then_some(()))
+        })
+    };
+    let old = scene.entry("root-cert.pem")?;
+    says(&old)?;
+    let both = format!("{old}{}", scene.new_root()?.certificate);
+    scene.write_entries(&[("root-cert.pem", &both)])?;
+    says(&both)
 }
 
 #[test]

@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 pub(crate) struct Scene {
     pub(crate) cluster: Arc<ControlPlane>,
     pub(crate) namespace: String,
+    /// What callers of its CAs may do at most, where that is not the default.
+    pub(crate) limits: Value,
 }
 
 /// A CA that runs.
@@ -51,33 +53,16 @@ impl Scene {
         let rules =
             rules.replace("ambient-system", &namespace).replace("ambient-ca", &format!("{namespace}-ca"));
         cluster.apply(&rules)?;
-        let scene = Self { cluster, namespace };
-        for account in ["ztunnel", "cart", "till", "late"] {
-            let metadata = json!({ "name": account, "namespace": scene.namespace });
-            scene.make(&json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata }))?;
+        let scene = Self { cluster, namespace, limits: json!({}) };
+        for name in ["ztunnel", "cart", "till", "late"] {
+            make(&scene.cluster, &account(&scene.namespace, name))?;
         }
         Ok(scene)
     }
 
-    /// Makes an object.
-    pub(crate) fn make(&self, object: &Value) -> Result<Value, LabError> {
-        let reply = self.cluster.create(object)?;
-        assert!(matches!(reply.status, 200..300), "{object}: {reply:?}");
-        Ok(reply.body)
-    }
-
     /// A pod of an account that runs on a node.
     pub(crate) fn pod(&self, name: &str, account: &str, node: &str) -> Result<Pod, LabError> {
-        let made = self.make(&json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": { "name": name, "namespace": self.namespace },
-            "spec": {
-                "serviceAccountName": account,
-                "nodeName": self.node(node),
-                "containers": [{ "name": "app", "image": "app" }],
-            },
-        }))?;
+        let made = make(&self.cluster, &pod(&self.namespace, name, account, &self.node(node)))?;
         let uid = made.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
         Ok(Pod { name: name.to_owned(), uid: uid.to_owned() })
     }
@@ -138,6 +123,7 @@ impl Scene {
         let mut root = root.clone();
         root["publish"] = json!(folder.join("roots.pem"));
         let config = json!({
+            "limits": self.limits,
             "root": root,
             "trust": {
                 "kubernetes": self.cluster.kubeconfig(&name, &token)?,
@@ -216,6 +202,33 @@ impl Ca {
         assert!(output.status.success(), "{}", scene.cluster.log(&self.name)?);
         Ok(serde_json::from_str(&text).expect("a status"))
     }
+}
+
+/// Makes an object, which must be taken.
+pub(crate) fn make(cluster: &ControlPlane, object: &Value) -> Result<Value, LabError> {
+    let reply = cluster.create(object)?;
+    assert!(matches!(reply.status, 200..300), "{object}: {reply:?}");
+    Ok(reply.body)
+}
+
+/// A ServiceAccount.
+pub(crate) fn account(namespace: &str, name: &str) -> Value {
+    let metadata = json!({ "name": name, "namespace": namespace });
+    json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata })
+}
+
+/// A pod of an account that is on a node.
+pub(crate) fn pod(namespace: &str, name: &str, account: &str, node: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "serviceAccountName": account,
+            "nodeName": node,
+            "containers": [{ "name": "app", "image": "app" }],
+        },
+    })
 }
 
 /// Where a CA says that it listens.
