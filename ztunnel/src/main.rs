@@ -43,13 +43,14 @@ enum Verb {
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// How the allocator deals with memory: one arena per worker and one for the rest is enough, and what is free goes back
-/// to the system within seconds, since nodes are sized for applications and not for us. Heap samples are prepared for, and taken when somebody asks.
+/// to the system within seconds, since nodes are sized for applications and not for us: by a thread of the allocator's, as
+/// without one nothing goes back while nobody allocates. Heap samples are prepared for, and taken when somebody asks.
 // SAFETY: jemalloc reads this symbol once, at its start, as a zero-terminated string; the name is that of the build
 // with the crate's prefix, and nothing else defines it.
 #[expect(unsafe_code, reason = "the allocator reads its configuration from a symbol")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-pub static MALLOC_CONF: &[u8; 97] =
-    b"narenas:3,dirty_decay_ms:3000,muzzy_decay_ms:0,thp:never,tcache:true,prof:true,prof_active:false\0";
+pub static MALLOC_CONF: &[u8; 145] = b"narenas:3,dirty_decay_ms:3000,muzzy_decay_ms:0,\
+    background_thread:true,max_background_threads:1,thp:never,tcache:true,prof:true,prof_active:false\0";
 
 fn main() -> ExitCode {
     match run(Cli::parse().verb) {

@@ -27,12 +27,16 @@ pub(super) enum Unit {
     CpuPerRequests,
     /// 10^9 bits a second.
     Gigabits,
+    /// Microseconds that one took.
+    Longest,
     /// Microseconds that half of the requests take at most.
     P50,
     /// Microseconds that all but one in a hundred requests take at most.
     P99,
     /// Requests a second.
     Rate,
+    /// Percent of one processor.
+    Share,
 }
 
 impl Metric {
@@ -45,8 +49,9 @@ impl Metric {
         match self.unit {
             Unit::Bytes if value >= 1e6 => format!("{:.1} MB", value / 1e6),
             Unit::Bytes => format!("{:.2} kB", value / 1e3),
+            Unit::Share => format!("{value:.1}"),
             Unit::CpuPerGib | Unit::CpuPerRequests | Unit::Gigabits => format!("{value:.2}"),
-            Unit::P50 | Unit::P99 | Unit::Rate => format!("{value:.0}"),
+            Unit::Longest | Unit::P50 | Unit::P99 | Unit::Rate => format!("{value:.0}"),
         }
     }
 }
@@ -58,9 +63,11 @@ impl Unit {
             Self::CpuPerGib => "CPU s/GiB",
             Self::CpuPerRequests => "CPU s/100k requests",
             Self::Gigabits => "Gb/s",
+            Self::Longest => "us",
             Self::P50 => "p50 us",
             Self::P99 => "p99 us",
             Self::Rate => "req/s",
+            Self::Share => "% of a processor",
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the mesh costs, side by side with no mesh and with another.
 
+mod churn;
 mod contender;
 mod hold;
 mod http;
@@ -84,6 +85,8 @@ enum Part {
     Keepalive,
     /// A connection for each request, 32 at once.
     New,
+    /// Changes to 100,000 workloads and 10,000 services, 1000 a second, in the state store alone.
+    Churn,
     /// Memory, idle and for each open connection.
     Memory,
     /// Memory with 100,000 workloads and 10,000 services.
@@ -99,10 +102,15 @@ impl BenchArgs {
         }
         self.setup.prepare("bench")?;
         limits::raise()?;
-        let kinds = self.kinds()?;
+        // That is no daemon's, and needs none built.
+        let kinds = if self.only == [Part::Churn] { Vec::new() } else { self.kinds()? };
         interrupt::clean_up_on_signals()?;
-        let names = kinds.iter().map(|it| it.name().to_owned()).collect();
+        let names = if kinds.is_empty() { vec![OURS] } else { kinds.iter().map(Kind::name).collect() };
+        let names = names.into_iter().map(str::to_owned).collect();
         let mut results = Results::new(names, self.rounds, self.seconds);
+        if self.has(Part::Churn) && !self.without_ours {
+            churn::measure(OURS, &mut results)?;
+        }
         if self.has(Part::Scale) {
             memory::scale(&kinds, &mut results)?;
         }
@@ -117,7 +125,7 @@ impl BenchArgs {
         let mut kinds = vec![Kind::Direct];
         if !self.without_ours {
             let program = self.ours.clone().map_or_else(|| build_ztunnel(false), Ok)?;
-            kinds.push(Kind::Ours { name: "ours", program });
+            kinds.push(Kind::Ours { name: OURS, program });
         }
         kinds.extend(self.base.clone().map(|program| Kind::Ours { name: "base", program }));
         kinds.extend(self.peer.clone().map(|command| Kind::Peer { command }));
@@ -156,6 +164,9 @@ impl BenchArgs {
         if self.route.is_empty() { vec![Route::Remote, Route::Local] } else { self.route.clone() }
     }
 }
+
+/// The name of our own mesh in tables.
+const OURS: &str = "ours";
 
 const LOADS: &[(Part, Load)] = &[
     (Part::Bulk, Load::Bulk { streams: 1 }),

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use foldhash::quality::RandomState;
+use smallvec::SmallVec;
 
 use super::decode::Fault;
 use super::document::{Document, split};
@@ -31,10 +33,10 @@ pub(super) struct File {
 #[derive(Clone, Debug)]
 pub(super) struct Chunk {
     /// Of the document's text, if all of it could be read: as long as it is the same, it is not read again.
-    digest: Option<u64>,
+    digest: Option<NonZeroU64>,
     /// The line that it starts on.
     pub(super) line: u64,
-    pub(super) objects: Vec<Named>,
+    pub(super) objects: SmallVec<[Named; 1]>,
 }
 
 /// An object, and where it starts.
@@ -100,7 +102,7 @@ fn objects(document: Document<'_>) -> Result<Vec<kinds::Read>, Fault> {
 struct Reading<'a> {
     before: &'a File,
     /// Its documents by their digest.
-    known: HashMap<u64, &'a Chunk>,
+    known: HashMap<NonZeroU64, &'a Chunk>,
     memory: &'a mut Memory,
     path: &'a Path,
     next: File,
@@ -111,8 +113,9 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn document(&mut self, document: Document<'_>) {
-        let digest = self.memory.hasher.hash_one(document.text);
-        if let Some(same) = self.known.get(&digest) {
+        // Of none, nothing is known: then it is read again.
+        let digest = NonZeroU64::new(self.memory.hasher.hash_one(document.text));
+        if let Some(same) = digest.and_then(|digest| self.known.get(&digest)) {
             self.next.chunks.push(Chunk { line: document.line, ..Chunk::clone(same) });
             return;
         }
@@ -120,7 +123,7 @@ impl Reading<'_> {
             Ok(read) => read,
             Err(fault) => return self.broken(None, fault),
         };
-        let mut chunk = Chunk { digest: Some(digest), line: document.line, objects: Vec::new() };
+        let mut chunk = Chunk { digest, line: document.line, objects: SmallVec::new() };
         for it in read {
             match (it.object, it.reference) {
                 (Ok(mut object), Some(mut reference)) => {
@@ -135,7 +138,6 @@ impl Reading<'_> {
                 }
             }
         }
-        // Most documents are one object, and a list that grew has room for four.
         chunk.objects.shrink_to_fit();
         self.next.chunks.push(chunk);
     }
@@ -161,7 +163,7 @@ impl Reading<'_> {
         let mut staying = Vec::new();
         for chunk in &self.before.chunks {
             let objects = chunk.objects.iter().filter(|named| stays(&named.reference));
-            let objects: Vec<_> = objects.cloned().collect();
+            let objects: SmallVec<_> = objects.cloned().collect();
             if !objects.is_empty() {
                 staying.push(Chunk { digest: None, line: chunk.line, objects });
             }

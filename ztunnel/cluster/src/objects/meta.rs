@@ -27,8 +27,8 @@ pub struct Metadata {
     pub owner_references: Arc<[OwnerReference]>,
     /// When it was made.
     pub creation_timestamp: Time,
-    /// It is being deleted.
-    pub deletion_timestamp: Option<Time>,
+    /// It is being deleted, which few objects are at a time: they pay for the place.
+    pub deletion_timestamp: Option<Box<Time>>,
 }
 
 /// One of `metadata.ownerReferences`.

@@ -36,8 +36,8 @@ pub use network_policy::{
     NetworkPolicySpec,
 };
 pub use pod::{
-    Conditions, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodIp, PodSpec,
-    PodStatus, Probe, ProbePort,
+    Conditions, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodSpec, PodStatus,
+    PodTemplate, Probe, ProbePort,
 };
 pub use reference::ObjectRef;
 pub use security::{

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
+use smallvec::SmallVec;
 
 use super::values::optional_ip;
 use super::{Metadata, PortRef, Protocol};
@@ -22,10 +23,17 @@ pub struct Pod {
 
 /// `spec` of a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, from = "WrittenSpec")]
 pub struct PodSpec {
     /// The node that it runs on; empty while it is not scheduled.
     pub node_name: Arc<str>,
+    /// All else.
+    pub template: Arc<PodTemplate>,
+}
+
+/// What the pods of one controller have in common of their `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PodTemplate {
     /// Its service account; empty stands for `default`.
     pub service_account_name: Arc<str>,
     /// It runs in its node's network namespace.
@@ -44,6 +52,21 @@ pub struct PodSpec {
     pub init_containers: Arc<[Container]>,
 }
 
+/// `spec` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenSpec {
+    node_name: Arc<str>,
+    service_account_name: Arc<str>,
+    host_network: bool,
+    hostname: Arc<str>,
+    subdomain: Arc<str>,
+    dns_policy: DnsPolicy,
+    dns_config: Option<Arc<DnsConfig>>,
+    containers: Arc<[Container]>,
+    init_containers: Arc<[Container]>,
+}
+
 /// `dnsPolicy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
 pub enum DnsPolicy {
@@ -60,7 +83,7 @@ pub enum DnsPolicy {
 }
 
 /// `dnsConfig`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
 #[serde(default)]
 pub struct DnsConfig {
     /// Resolvers.
@@ -72,7 +95,7 @@ pub struct DnsConfig {
 }
 
 /// One of `dnsConfig.options`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize, serde::Serialize)]
 #[serde(default)]
 pub struct DnsOption {
     /// Its name.
@@ -128,26 +151,33 @@ pub struct ProbePort {
 
 /// `status` of a Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default, from = "WrittenStatus")]
 pub struct PodStatus {
     /// Where it is in its life.
     pub phase: Phase,
-    /// Its primary address.
-    #[serde(rename = "podIP", deserialize_with = "optional_ip")]
-    pub pod_ip: Option<IpAddr>,
-    /// All its addresses.
-    #[serde(rename = "podIPs")]
-    pub pod_ips: Vec<PodIp>,
+    /// Its addresses, primary first (`podIP`, `podIPs`).
+    pub addresses: SmallVec<[IpAddr; 1]>,
     /// What is known of it.
     pub conditions: Conditions,
 }
 
+/// `status` as it is written, which says one address twice.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenStatus {
+    phase: Phase,
+    #[serde(rename = "podIP", deserialize_with = "optional_ip")]
+    pod_ip: Option<IpAddr>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Vec<PodIp>,
+    conditions: Conditions,
+}
+
 /// One of `podIPs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub struct PodIp {
-    /// The address.
+#[derive(Deserialize)]
+struct PodIp {
     #[serde(deserialize_with = "optional_ip")]
-    pub ip: Option<IpAddr>,
+    ip: Option<IpAddr>,
 }
 
 /// `phase` of a Pod.
@@ -177,9 +207,7 @@ pub struct Conditions {
 impl Pod {
     /// Its addresses, primary first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let primary = self.status.pod_ip;
-        let others = self.status.pod_ips.iter().filter_map(|item| item.ip);
-        primary.into_iter().chain(others.filter(move |ip| Some(*ip) != primary))
+        self.status.addresses.iter().copied()
     }
 
     /// Whether it ended for good.
@@ -205,7 +233,8 @@ impl Pod {
 
     /// Containers, and those init containers that may be among them.
     pub fn containers(&self) -> impl Iterator<Item = &Container> {
-        self.spec.containers.iter().chain(self.spec.init_containers.iter())
+        let PodTemplate { containers, init_containers, .. } = &*self.spec.template;
+        containers.iter().chain(init_containers.iter())
     }
 }
 
@@ -220,6 +249,30 @@ impl Probe {
     /// The ports that it opens connections to.
     pub fn ports(&self) -> impl Iterator<Item = &PortRef> {
         [&self.http_get, &self.tcp_socket, &self.grpc].into_iter().flatten().map(|to| &to.port)
+    }
+}
+
+impl From<WrittenSpec> for PodSpec {
+    fn from(written: WrittenSpec) -> Self {
+        let template = PodTemplate {
+            service_account_name: written.service_account_name,
+            host_network: written.host_network,
+            hostname: written.hostname,
+            subdomain: written.subdomain,
+            dns_policy: written.dns_policy,
+            dns_config: written.dns_config,
+            containers: written.containers,
+            init_containers: written.init_containers,
+        };
+        Self { node_name: written.node_name, template: Arc::new(template) }
+    }
+}
+
+impl From<WrittenStatus> for PodStatus {
+    fn from(written: WrittenStatus) -> Self {
+        let WrittenStatus { phase, pod_ip, pod_ips, conditions } = written;
+        let others = pod_ips.into_iter().filter_map(|item| item.ip).filter(|ip| Some(*ip) != pod_ip);
+        Self { phase, addresses: pod_ip.into_iter().chain(others).collect(), conditions }
     }
 }
 

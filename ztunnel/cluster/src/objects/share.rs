@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::{Container, Labels, Metadata, Object, ObjectRef, OwnerReference, Pod};
+use super::{Labels, Metadata, Object, ObjectRef, OwnerReference, Pod, PodTemplate};
 
 /// Parts that were seen.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     texts: HashSet<Arc<str>, RandomState>,
     labels: HashSet<Labels, RandomState>,
-    containers: HashSet<Arc<[Container]>, RandomState>,
+    templates: HashSet<Arc<PodTemplate>, RandomState>,
     owners: HashSet<Arc<[OwnerReference]>, RandomState>,
     /// Parts after the last look for those that nobody has any more.
     swept: usize,
@@ -47,29 +47,21 @@ impl Shared {
 
     /// Forgets what nobody has any more, once that may be half of it.
     pub(crate) fn sweep(&mut self) {
-        let count = self.texts.len() + self.labels.len() + self.containers.len() + self.owners.len();
+        let count = self.texts.len() + self.labels.len() + self.templates.len() + self.owners.len();
         if count < 2 * self.swept.max(SMALL) {
             return;
         }
         self.labels.retain(|labels| Arc::strong_count(&labels.0) > 1);
-        self.containers.retain(|containers| Arc::strong_count(containers) > 1);
+        self.templates.retain(|template| Arc::strong_count(template) > 1);
         self.owners.retain(|owners| Arc::strong_count(owners) > 1);
         self.texts.retain(|text| Arc::strong_count(text) > 1);
-        self.swept = self.texts.len() + self.labels.len() + self.containers.len() + self.owners.len();
+        self.swept = self.texts.len() + self.labels.len() + self.templates.len() + self.owners.len();
     }
 
     fn pod(&mut self, pod: &mut Pod) {
         self.metadata(&mut pod.metadata);
-        for text in [
-            &mut pod.spec.node_name,
-            &mut pod.spec.service_account_name,
-            &mut pod.spec.hostname,
-            &mut pod.spec.subdomain,
-        ] {
-            share(&mut self.texts, text);
-        }
-        share(&mut self.containers, &mut pod.spec.containers);
-        share(&mut self.containers, &mut pod.spec.init_containers);
+        share(&mut self.texts, &mut pod.spec.node_name);
+        share(&mut self.templates, &mut pod.spec.template);
     }
 
     fn metadata(&mut self, metadata: &mut Metadata) {
@@ -130,6 +122,7 @@ mod tests {
         let (one, other) = (pod("one"), pod("other"));
         assert!(Arc::ptr_eq(&one.metadata.labels.0, &other.metadata.labels.0));
         assert!(Arc::ptr_eq(&one.metadata.namespace, &other.metadata.namespace));
+        assert!(Arc::ptr_eq(&one.spec.template, &other.spec.template));
         assert_ne!(one, other);
     }
 

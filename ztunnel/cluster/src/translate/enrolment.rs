@@ -10,7 +10,7 @@ use crate::objects::{Metadata, Pod};
 pub(super) fn is_enrolled(scene: &Scene<'_>, pod: &Pod) -> bool {
     let metadata = &pod.metadata;
     let excluded = scene.settings.excluded_namespaces.contains(&metadata.namespace);
-    if excluded || pod.spec.host_network || metadata.annotation(names::SIDECAR_STATUS).is_some() {
+    if excluded || pod.spec.template.host_network || metadata.annotation(names::SIDECAR_STATUS).is_some() {
         return false;
     }
     let namespace = || scene.namespaces.of(&metadata.namespace)?.label(names::DATAPLANE_MODE);
@@ -27,7 +27,7 @@ pub(super) fn reach(scene: &Scene<'_>, pod: &Pod, uid: &str) -> (TunnelProtocol,
         return (TunnelProtocol::Hbone, Capture::Enabled);
     }
     let annotated = pod.metadata.annotation(names::REDIRECTION) == Some("enabled");
-    if annotated && !pod.spec.host_network {
+    if annotated && !pod.spec.template.host_network {
         return (TunnelProtocol::Hbone, Capture::Enabled);
     }
     match is_enrolled(scene, pod) {

@@ -92,10 +92,10 @@ fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
         capture: capture(scene, pod, notes),
         probe_ports: probe_ports(pod),
         dns: PodDns {
-            policy: pod.spec.dns_policy,
-            config: pod.spec.dns_config.as_deref().cloned().unwrap_or_default(),
-            hostname: pod.spec.hostname.clone(),
-            subdomain: pod.spec.subdomain.clone(),
+            policy: pod.spec.template.dns_policy,
+            config: pod.spec.template.dns_config.as_deref().cloned().unwrap_or_default(),
+            hostname: pod.spec.template.hostname.clone(),
+            subdomain: pod.spec.template.subdomain.clone(),
         },
         terminating: metadata.is_deleting(),
     }

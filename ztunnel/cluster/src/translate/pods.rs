@@ -24,7 +24,7 @@ pub(super) fn workload<'a>(
     let metadata = &pod.metadata;
     let node = scene.nodes.of(&pod.spec.node_name);
     let mut addresses: smallvec::SmallVec<[_; 1]> = pod.addresses().collect();
-    if addresses.is_empty() && pod.spec.host_network {
+    if addresses.is_empty() && pod.spec.template.host_network {
         addresses.extend(node.addresses.iter().copied());
     }
     if addresses.is_empty() {
@@ -73,7 +73,7 @@ fn profile<'a>(
             app,
             version,
             protocol,
-            host_network: pod.spec.host_network,
+            host_network: pod.spec.template.host_network,
             waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
             policies: scene.guards.of(&metadata.namespace, &metadata.labels),
             network_policy_selected: scene.guards.network.select(&metadata.namespace, &metadata.labels),
@@ -86,11 +86,9 @@ fn profile<'a>(
     }
     let kin = Kin {
         namespace: &metadata.namespace,
-        service_account: &pod.spec.service_account_name,
         labels: metadata.labels.place(),
-        containers: pod.spec.containers.as_ptr().addr(),
+        template: Arc::as_ptr(&pod.spec.template).addr(),
         owners: metadata.owner_references.as_ptr().addr(),
-        host_network: pod.spec.host_network,
         protocol,
     };
     profiles.of_kin(kin, make)
@@ -110,7 +108,7 @@ pub(super) fn uid(pod: &Pod) -> PodUid {
 
 /// Its service account's name.
 pub(super) fn service_account(pod: &Pod) -> Arc<str> {
-    match &pod.spec.service_account_name {
+    match &pod.spec.template.service_account_name {
         name if name.is_empty() => "default".into(),
         name => name.clone(),
     }

@@ -45,17 +45,15 @@ pub(super) struct Profiles<'a> {
     alike: HashMap<Kin<'a>, Arc<Profile>, RandomState>,
 }
 
-/// What pods of one profile have in common. Labels, containers and owners are compared by where they are: the reader keeps equal
+/// What pods of one profile have in common. Labels, templates and owners are compared by where they are: the reader keeps equal
 /// ones once; where it does not, the profile is made again, and found to be the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Kin<'a> {
     pub(super) namespace: &'a str,
-    pub(super) service_account: &'a str,
     pub(super) labels: usize,
-    /// NetworkPolicies call their ports by name.
-    pub(super) containers: usize,
+    /// Service account and ports are in it, which NetworkPolicies call by name.
+    pub(super) template: usize,
     pub(super) owners: usize,
-    pub(super) host_network: bool,
     pub(super) protocol: TunnelProtocol,
 }
 

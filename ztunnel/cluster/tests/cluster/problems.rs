@@ -113,7 +113,7 @@ fn words_of_yaml_1_1_are_booleans_only_where_one_is_wanted() {
     let (objects, problems) = read(text);
     assert_eq!(problems, [""; 0]);
     let pod = &objects.pods[0];
-    assert!(pod.spec.host_network);
+    assert!(pod.spec.template.host_network);
     assert_eq!((pod.metadata.label("country"), pod.metadata.label("axis")), (Some("no"), Some("y")));
 }
 
