@@ -101,6 +101,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "nft", package: "nftables" },
     Program { name: "prometheus", package: "prometheus" },
     Program { name: "promtool", package: "prometheus" },
+    Program { name: "setpriv", package: "util-linux" },
     Program { name: "socat", package: "socat" },
     Program { name: "sysctl", package: "procps" },
     Program { name: "tcpdump", package: "tcpdump" },

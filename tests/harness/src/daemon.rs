@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::access::AccessRecord;
 use crate::process::Process;
-use crate::program::{daemon_command, run};
+use crate::program::{confined_command, daemon_command, run};
 use crate::spec::merge;
 use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, Scrape, admin, eventually, wait_for};
 
@@ -84,7 +84,7 @@ impl Daemon {
     /// # Errors
     /// As there.
     pub fn run_to(&self, output: Stdio) -> Result<(), LabError> {
-        self.spawn(daemon_command(&self.program), output)
+        self.spawn(confined_command(&self.program), output)
     }
 
     /// [`Daemon::run`], with a clock that is so many seconds ahead of everyone else's.
@@ -92,7 +92,7 @@ impl Daemon {
     /// # Errors
     /// As there.
     pub fn run_ahead(&self, seconds: i64) -> Result<(), LabError> {
-        let mut command = daemon_command(&self.program);
+        let mut command = confined_command(&self.program);
         // The loader puts the machine's library folder for $LIB. Timers go on as they are.
         command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
         command.env("FAKETIME", format!("{seconds:+}s")).env("DONT_FAKE_MONOTONIC", "1");

@@ -38,6 +38,13 @@ pub(crate) fn daemon_command(program: &Path) -> Command {
     command
 }
 
+/// A [`daemon_command`] with no more capabilities than a node's daemon is promised to need.
+pub(crate) fn confined_command(program: &Path) -> Command {
+    let mut command = daemon_command(Path::new("setpriv"));
+    command.args(["--bounding-set", "-all,+net_admin,+sys_admin,+net_raw", "--"]).arg(program);
+    command
+}
+
 /// The command as one would type it.
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
-
+use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use e2e::calls::{echoed, outbound, shop};
@@ -72,18 +72,39 @@ fn strict_mode_refuses_plaintext_and_lets_the_mesh_in() -> Result<(), LabError> 
 }
 
 #[test]
-fn a_network_policy_keeps_the_bytes_of_its_pods_on_the_nodes_network() -> Result<(), LabError> {
-    let mut cluster = shop(Stack::V4);
+fn what_the_network_denies_between_pods_of_one_node_is_denied_once_a_network_policy_says_so()
+-> Result<(), LabError> {
+    let mut cluster = shop(Stack::Dual);
     cluster.pod(PodSpec::new("shop", "guarded").node("node1"));
-    cluster.yaml(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: guard, namespace: shop}\n\
-         spec: {podSelector: {matchLabels: {app: guarded}}, policyTypes: [Ingress], ingress: [{}]}\n",
-    )?;
-    let mesh = Mesh::up(&cluster)?;
-    let (client, guarded) = (mesh.pod("shop/client"), mesh.pod("shop/guarded"));
+    let config = json!({"timeouts": {"connect": "1s"}});
+    let mesh = Mesh::with(&cluster, &MeshOptions { config, ..MeshOptions::default() })?;
+    let (node, client, guarded) = (mesh.node("node1"), mesh.pod("shop/client"), mesh.pod("shop/guarded"));
     let echo = guarded.serve(0, serve::echo())?;
-    let local = echoed(&client, guarded.at(echo.port()), b"seen by the CNI")?;
-    assert_eq!(outbound(mesh.daemon("node1"), local)?.path, "hbone");
+    // What a CNI that enforces the policy does to packets between the two.
+    node.sh("nft 'add table inet cni; add chain inet cni forward { type filter hook forward priority 0; }'")?;
+    for (from, to) in client.ips().iter().zip(guarded.ips()) {
+        let family = if from.is_ipv4() { "ip" } else { "ip6" };
+        node.sh(&format!("nft add rule inet cni forward {family} saddr {from} {family} daddr {to} drop"))?;
+    }
+    for ip in guarded.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), b"the network is not asked")?;
+        assert_eq!(outbound(mesh.daemon("node1"), local)?.path, "node-local");
+    }
+
+    mesh.apply(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: guard, namespace: shop}\n\
+         spec: {podSelector: {matchLabels: {app: guarded}}, policyTypes: [Ingress]}\n",
+    )?;
+    for ip in guarded.ips() {
+        eventually("the network's decision does not count", || {
+            Ok(echoed_or_not(&client, (*ip, echo.port()).into()).is_err().then_some(()))
+        })?;
+    }
+    node.sh("nft delete table inet cni")?;
+    for ip in guarded.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), b"seen by the network")?;
+        assert_eq!(outbound(mesh.daemon("node1"), local)?.path, "hbone");
+    }
     Ok(())
 }
 

@@ -109,6 +109,23 @@ fn none_of_our_connections_is_paced_whatever_the_system_prefers() -> Result<(), 
     Ok(())
 }
 
+/// All that the other tests see, they see of daemons like these.
+#[test]
+fn a_daemon_has_no_more_capabilities_than_it_is_promised_to_need() -> Result<(), LabError> {
+    const NET_ADMIN_NET_RAW_SYS_ADMIN: u64 = 1 << 12 | 1 << 13 | 1 << 21;
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    for daemon in mesh.daemons() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid().unwrap_or_default()))?;
+        let sets: Vec<_> = status.lines().filter_map(|line| line.strip_prefix("Cap")).collect();
+        let of = |name: &str| {
+            sets.iter().find_map(|set| u64::from_str_radix(set.strip_prefix(name)?.trim(), 16).ok())
+        };
+        assert_eq!(of("Bnd:"), Some(NET_ADMIN_NET_RAW_SYS_ADMIN), "{sets:?}");
+        assert_eq!(of("Eff:"), of("Bnd:"), "{sets:?}");
+    }
+    Ok(())
+}
+
 fn tunnelled(stack: Stack) -> Result<(), LabError> {
     let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
