@@ -6,6 +6,7 @@ mod endings;
 mod enrolment;
 mod failure;
 mod identity;
+mod leaving;
 mod policy;
 mod restart;
 mod shutdown;

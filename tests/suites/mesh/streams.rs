@@ -73,6 +73,24 @@ fn a_half_closed_connection_still_carries_the_answer() -> Result<(), LabError> {
 }
 
 #[test]
+fn hundreds_of_connections_at_once_each_carry_their_own() -> Result<(), LabError> {
+    on_each_path(|client, target| {
+        let echo = target.serve(0, serve::echo())?;
+        let mut streams =
+            (0..300).map(|_| client.connect(target.at(echo.port()))).collect::<Result<Vec<_>, _>>()?;
+        for (number, stream) in (0_u32..300).zip(&mut streams) {
+            stream.write_all(&number.to_be_bytes())?;
+        }
+        for (number, stream) in (0_u32..300).zip(&mut streams).rev() {
+            let mut heard = [0; 4];
+            stream.read_exact(&mut heard)?;
+            assert_eq!(u32::from_be_bytes(heard), number);
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn bulk_arrives_unchanged_in_both_directions_at_once() -> Result<(), LabError> {
     on_each_path(|client, target| {
         let echo = target.serve(0, serve::echo())?;

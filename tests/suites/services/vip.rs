@@ -64,6 +64,41 @@ fn every_port(stack: Stack, addresses: &[&str]) -> Result<(), LabError> {
 }
 
 #[test]
+fn a_pod_that_its_own_service_picks_serves_itself() -> Result<(), LabError> {
+    let mesh = Mesh::up(&mall(Stack::Dual))?;
+    let servers = serve_names(&mesh)?;
+    let web = mesh.pod("shop/web-1");
+    mesh.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec:\n  \
+         clusterIP: 10.96.9.1\n  clusterIPs: [10.96.9.1, \"fd00:96::9:1\"]\n  \
+         ipFamilyPolicy: RequireDualStack\n  selector: {app: web}\n  \
+         ports: [{name: tcp, port: 80, targetPort: 8080}]\n",
+    )?;
+    for address in ["10.96.9.1", "fd00:96::9:1"] {
+        let address: IpAddr = address.parse().expect("an address");
+        until_answered_by(&web, (address, 80).into(), &WEBS)?;
+    }
+    // Wherever it went, each server saw the pod's own address.
+    for peer in servers.iter().flat_map(harness::serve::Server::peers) {
+        assert!(web.ips().contains(&peer.ip()), "{peer} called");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_named_port_that_no_pod_has_is_said_to_be_served_by_nobody() -> Result<(), LabError> {
+    let mesh = Mesh::up(&mall(Stack::V4))?;
+    let client = mesh.pod("shop/client");
+    mesh.apply(&crate::mall::web("").replace("targetPort: 8080", "targetPort: absent"))?;
+    let error = eventually("the call is refused for the Service's sake", || {
+        let record = refused(mesh.daemon("node1"), &client, crate::mall::web_address())?;
+        Ok(record.error.filter(|_| record.service.is_some()))
+    })?;
+    assert!(error.contains("no endpoint serves port 80"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn external_and_load_balancer_addresses_lead_to_the_pods_from_inside() -> Result<(), LabError> {
     let mesh = Mesh::up(&mall(Stack::Dual))?;
     let client = mesh.pod("shop/client");

@@ -6,6 +6,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
@@ -140,11 +141,23 @@ impl<K: Clone + Eq + Hash, E: fmt::Debug> Pool<K, E> {
     /// Has the tunnels under the keys that `gone` names take no new streams, also those that are being opened: they
     /// serve whoever waits for them already.
     pub fn evict(&self, gone: impl Fn(&K) -> bool) {
+        self.let_go(gone, |tunnel| tunnel.leave());
+    }
+
+    /// The same for peers that seem to be gone: the streams of one that gives no sign of life within that time end.
+    pub fn give_up(&self, gone: impl Fn(&K) -> bool, within: Duration) {
+        self.let_go(gone, |tunnel| {
+            tunnel.leave();
+            tunnel.doubt(within);
+        });
+    }
+
+    fn let_go(&self, gone: impl Fn(&K) -> bool, how: impl Fn(&Tunnel)) {
         self.entries.borrow_mut().retain(|key, entry| {
             if !gone(key) {
                 return true;
             }
-            entry.tunnels.drain(..).for_each(|tunnel| tunnel.leave());
+            entry.tunnels.drain(..).for_each(|tunnel| how(&tunnel));
             if let Some(dial) = &entry.dial {
                 dial.evicted.set(true);
             }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use certs::describe;
 use foldhash::fast::RandomState;
@@ -200,6 +201,17 @@ impl Live {
             let Some(entry) = slab.get_mut(*key) else { continue };
             let pod = entry.pod.clone();
             entry.recheck(&mut |grounds| check(&pod, grounds));
+        }
+    }
+
+    /// Has the tunnels from a workload end unless it gives a sign of life within that time.
+    pub(super) fn doubt_peer(&self, peer: &WorkloadUid, within: Duration) {
+        let entries = self.0.borrow();
+        let tunnels = entries.by_peer.get(peer).into_iter().flatten();
+        for entry in tunnels.filter_map(|key| entries.slab.get(*key)) {
+            if let What::Tunnel { tunnel, .. } = &entry.what {
+                tunnel.doubt(within);
+            }
         }
     }
 

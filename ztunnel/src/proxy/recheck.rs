@@ -10,7 +10,7 @@ use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 
 use super::live::{Cut, Grounds, Live, LiveGuard, Peers};
 use super::meter::Metered;
-use super::worker::Worker;
+use super::worker::{GONE_PATIENCE, Worker};
 use crate::decision::{Admission, Strangers, verify_peer};
 
 impl Worker {
@@ -52,6 +52,9 @@ impl Worker {
             self.live.recheck_connections(peer, |pod, grounds| {
                 self.ask_again(&snapshot, snapshot.workload_by_pod_uid(pod)?, grounds)
             });
+            if snapshot.workload(peer).is_none() {
+                self.live.doubt_peer(peer, GONE_PATIENCE);
+            }
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Worker {
     pods: RefCell<HashMap<mesh::PodUid, Served, RandomState>>,
     /// Listeners' queues that are not emptied for good.
     queues: Rc<Cell<usize>>,
+    /// The mesh has changed since it was last asked for pods that are gone.
+    mesh_changed: Cell<bool>,
     random: RefCell<Draws>,
 }
 
@@ -112,6 +114,7 @@ impl Worker {
             host_sockets: host_sockets.ok(),
             pods: RefCell::default(),
             queues: Rc::default(),
+            mesh_changed: Cell::new(false),
             random: RefCell::new(Draws::new(seed())),
             shared,
         }
@@ -174,6 +177,7 @@ impl Worker {
                 _ = tick.tick() => {
                     self.telemetry.flush();
                     self.shared.counts.pooled(self.pool.take_counts());
+                    self.give_up_on_gone_pods();
                     self.pool.prune();
                 }
             }
@@ -189,7 +193,10 @@ impl Worker {
                 self.live.leave(&uid);
             }
             Command::Take(arrival) => self.take(arrival),
-            Command::Changed(changes) => self.recheck(&changes),
+            Command::Changed(changes) => {
+                self.mesh_changed.set(true);
+                self.recheck(&changes);
+            }
             Command::Rotated => {
                 self.pool.evict(|key| {
                     let current = self.shared.identities.current(&key.identity);
@@ -216,6 +223,17 @@ impl Worker {
         served.accepting.iter().for_each(AbortHandle::abort);
         self.pool.evict(|key| key.pod == *uid);
         self.live.cut_pod(uid, &Cut::PodGone);
+    }
+
+    /// Has nobody wait for what pods say that are not in the mesh any more: nothing may be left to end their
+    /// connections. One that answers keeps them.
+    fn give_up_on_gone_pods(&self) {
+        if !self.mesh_changed.take() {
+            return;
+        }
+        let snapshot = self.shared.snapshots.load();
+        let is_gone = |uid: &mesh::PodUid| snapshot.workload_by_pod_uid(uid).is_none();
+        self.pool.give_up(|key| key.peer_pod.as_ref().is_some_and(is_gone), GONE_PATIENCE);
     }
 
     /// Takes nothing new, and waits until what is there has ended.
@@ -258,6 +276,9 @@ fn seed() -> u64 {
     // The hasher's own seed is random enough for choices.
     getrandom::u64().unwrap_or_else(|_| RandomState::default().hash_one(0_u8))
 }
+
+/// How long a pod that seems to be gone may take to answer.
+pub(super) const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Between two looks at counters and tunnels.
 const TICK: Duration = Duration::from_secs(1);

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -31,8 +32,8 @@ pub async fn drive(tunnel: Tunnel, mut on_request: impl FnMut(Request)) -> Ended
 struct Driver {
     tunnel: Tunnel,
     timer: Pin<Box<Sleep>>,
-    /// When a ping was sent that is not answered yet.
-    asked: Option<Instant>,
+    /// Until when a ping is to be answered, and how long that is from when it was sent or anything else came.
+    asked: Option<(Instant, Duration)>,
     /// Since when there are no streams.
     idle_since: Option<Instant>,
     /// What came behind the handshake has been looked at.
@@ -73,22 +74,25 @@ impl Driver {
 
     /// One turn: send, receive, and send what receiving gave cause to.
     fn turn(&mut self, cx: &mut Context<'_>, shared: &Shared, state: &mut State) -> Result<Brought, Ended> {
+        if let Some(within) = state.doubted.take() {
+            self.ask(state, within);
+            self.timer.as_mut().reset(Instant::now() + within);
+        }
         if self.timer.as_mut().poll(cx).is_ready() {
             self.tick(cx, shared, state)?;
         }
         flush(cx, shared, state)?;
         let mut brought = self.receive(cx, shared, state)?;
+        self.hear(&brought);
         if brought.received && !brought.full && brought.requests.is_empty() && !brought.closed {
             // The socket is empty; asking for more has this task woken when there is.
             brought = self.receive(cx, shared, state)?;
+            self.hear(&brought);
         }
         if brought.received {
             // There may be more, even behind a mere part of a record: only a read that finds nothing has us woken by
             // the socket. Others first: they are woken already.
             cx.waker().wake_by_ref();
-        }
-        if brought.pong || state.alive {
-            self.asked = None;
         }
         if brought.closed {
             return Err(Ended::PeerClosed);
@@ -151,8 +155,10 @@ impl Driver {
     fn tick(&mut self, cx: &mut Context<'_>, shared: &Shared, state: &mut State) -> Result<(), Ended> {
         let Timing { ping_every, ping_timeout, idle } = shared.timing;
         let now = Instant::now();
-        if self.asked.is_some_and(|asked| now - asked >= ping_timeout) {
-            return Err(Ended::Unresponsive(ping_timeout));
+        if let Some((by, within)) = self.asked
+            && now >= by
+        {
+            return Err(Ended::Unresponsive(within));
         }
         self.unfinished = state.h2.unfinished().map(|at| match self.unfinished {
             Some((before, since)) if before == at => (at, since),
@@ -164,8 +170,7 @@ impl Driver {
         }
         state.h2.replenish();
         if !std::mem::take(&mut state.alive) && self.asked.is_none() {
-            state.h2.ping(PING);
-            self.asked = Some(now);
+            self.ask(state, ping_timeout);
         }
         match (state.lanes.is_empty(), self.idle_since) {
             (false, _) => self.idle_since = None,
@@ -177,7 +182,7 @@ impl Driver {
             (true, Some(since)) if idle.is_some_and(|idle| now - since >= idle) => state.h2.go_away(),
             (true, Some(_)) => {}
         }
-        let mut next = ping_every;
+        let mut next = self.asked.map_or(ping_every, |(by, _)| ping_every.min(by - now));
         if let (Some(idle), Some(since)) = (idle, self.idle_since) {
             let ends = [since + idle, since + idle + ping_timeout].into_iter().find(|end| *end > now);
             next = ends.map_or(next, |end| next.min(end - now));
@@ -188,6 +193,24 @@ impl Driver {
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    /// Asks the peer for a sign of life.
+    fn ask(&mut self, state: &mut State, within: Duration) {
+        state.h2.ping(PING);
+        self.asked = Some((Instant::now() + within, within));
+    }
+
+    /// Takes what came for a sign of life: only the answer is one for certain. Anything else may have lain in the
+    /// socket since before we asked, and has us wait anew.
+    fn hear(&mut self, brought: &Brought) {
+        if brought.pong {
+            self.asked = None;
+        } else if let Some((by, within)) = &mut self.asked
+            && brought.received
+        {
+            *by = Instant::now() + *within;
+        }
     }
 
     /// Whether the tunnel has served its purpose.

@@ -140,6 +140,13 @@ impl Tunnel {
         state.schedule();
     }
 
+    /// Asks the peer whether it is there, and ends unless something comes from it within that time.
+    pub fn doubt(&self, within: Duration) {
+        let mut state = self.0.state.borrow_mut();
+        state.doubted = Some(within);
+        state.schedule();
+    }
+
     /// Ends at once, and resets the connections of its applications.
     pub fn cut(&self) {
         self.cut_for(Ended::Closed);

@@ -1,6 +1,7 @@
 //! A tunnel's data.
 
 use std::task::Waker;
+use std::time::Duration;
 
 use slab::Slab;
 
@@ -28,6 +29,8 @@ pub(super) struct State {
     pub(super) scheduled: bool,
     /// Anything was received since the last look.
     pub(super) alive: bool,
+    /// Somebody wants to know whether the peer is there, and for how long to wait.
+    pub(super) doubted: Option<Duration>,
     pub(super) ended: Option<Ended>,
 }
 
@@ -57,7 +60,7 @@ pub enum Ended {
     Socket(#[source] std::sync::Arc<std::io::Error>),
     /// The peer answers no ping.
     #[error("peer did not answer a ping within {0:?}")]
-    Unresponsive(std::time::Duration),
+    Unresponsive(Duration),
 }
 
 impl State {
@@ -72,6 +75,7 @@ impl State {
             driver: None,
             scheduled: false,
             alive: false,
+            doubted: None,
             ended: None,
         }
     }

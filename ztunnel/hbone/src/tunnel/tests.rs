@@ -253,6 +253,33 @@ fn a_tunnel_that_leaves_serves_its_streams_to_their_end() {
 }
 
 #[test]
+fn a_peer_that_is_doubted_and_answers_keeps_its_streams() {
+    let within = Duration::from_millis(500);
+    let ended = with_tunnel(echo, async |tunnel| {
+        let (_stream, _) = open(&tunnel, "app:1").await;
+        tunnel.doubt(within);
+        tokio::time::sleep(within * 3).await;
+        tunnel.is_leaving()
+    });
+    assert!(!ended);
+}
+
+#[test]
+fn a_peer_that_is_doubted_and_silent_is_given_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let (client, _silent) = both_ours(&Mesh::new()).await;
+        let tunnel = Tunnel::client(client, Limits::default(), Timing::default(), Buffers::new());
+        let driven = spawn_local(drive(tunnel.clone(), |_| {}));
+        let within = Duration::from_millis(100);
+        tunnel.doubt(within);
+        let ended = tokio::time::timeout(Timing::default().ping_every / 2, driven).await;
+        let Ended::Unresponsive(waited) = ended.unwrap().unwrap() else { panic!("it ended otherwise") };
+        assert_eq!(waited, within);
+    });
+}
+
+#[test]
 fn records_that_arrive_in_pieces_need_no_ping_to_go_on() {
     let connect = async || {
         let ((left, near), (right, far)) = (socket_pair(), socket_pair());
