@@ -10,7 +10,7 @@ use crate::cluster::Document;
 use crate::process::Process;
 use crate::serve::{Handler, Server};
 use crate::sweep::Tag;
-use crate::{Finished, LabError, Netns};
+use crate::{Finished, LabError, Netns, Pod};
 
 /// A node: the namespace where its daemon runs and that its pods' packets pass. Clones are the same node.
 #[derive(Clone, Debug)]
@@ -76,6 +76,15 @@ impl Node {
     /// When its manifest has none.
     pub fn ip(&self) -> IpAddr {
         *self.0.addresses.first().expect("a lab's node has an address")
+    }
+
+    /// Its address of the family that a pod prefers.
+    ///
+    /// # Panics
+    /// When it has none of that family.
+    pub fn ip_for(&self, pod: &Pod) -> IpAddr {
+        let of_family = |ip: &&IpAddr| ip.is_ipv4() == pod.ip().is_ipv4();
+        *self.ips().iter().find(of_family).expect("a lab's node has both families")
     }
 
     /// A port of its first address.

@@ -1,6 +1,8 @@
 //! Pods come into the mesh and leave it while they talk.
 
+use std::ffi::OsStr;
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::Duration;
 
 use e2e::calls::{echoed, exchange, opened, outbound, shop, until_refused, until_served};
@@ -12,7 +14,11 @@ const PORT: u16 = 8080;
 
 #[test]
 fn a_namespace_that_joins_is_captured_and_loses_no_connection() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(joins)
+}
+
+fn joins(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (batch, printer, server) =
         (mesh.pod("legacy/batch"), mesh.pod("legacy/printer"), mesh.pod("shop/server"));
     let _servers = [&printer, &server, &batch].map(|pod| pod.serve(PORT, serve::echo()));
@@ -37,7 +43,11 @@ fn a_namespace_that_joins_is_captured_and_loses_no_connection() -> Result<(), La
 
 #[test]
 fn a_namespace_that_leaves_loses_no_connection_and_keeps_nothing_of_the_mesh() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(leaves)
+}
+
+fn leaves(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (batch, printer) = (mesh.pod("legacy/batch"), mesh.pod("legacy/printer"));
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let _servers = [&batch, &printer, &server].map(|pod| pod.serve(PORT, serve::echo()));
@@ -99,7 +109,11 @@ fn a_pod_that_holds_a_port_of_the_mesh_is_refused_until_it_lets_go() -> Result<(
 
 #[test]
 fn the_nodes_probes_pass_in_strict_mode_and_masqueraded_clients_do_not() -> Result<(), LabError> {
-    let mut cluster = shop(Stack::Dual);
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(probed)
+}
+
+fn probed(stack: Stack) -> Result<(), LabError> {
+    let mut cluster = shop(stack);
     let probed = json!({ "spec": { "containers": [
         { "name": "app", "livenessProbe": { "tcpSocket": { "port": PORT } } },
     ] } });
@@ -127,16 +141,22 @@ fn the_nodes_probes_pass_in_strict_mode_and_masqueraded_clients_do_not() -> Resu
         assert!(!asks(ip, PORT + 1)?.success, "what is no probe's port is none of the node's business");
     }
     let probes = mesh.daemon("node2").get("/metrics")?.body;
-    assert!(probes.lines().any(|line| line == "ambient_probes_total 2"), "two probes are counted");
+    let counted = format!("ambient_probes_total {}", probed.ips().len());
+    assert!(probes.lines().any(|line| line == counted), "each probe is counted: {probes}");
 
     // As kube-proxy does it: the client's address becomes the node's, which is the kubelet's.
-    let port = 30_080;
-    node.sh("nft add table ip nodeport")?;
-    node.sh("nft add chain ip nodeport pre '{ type nat hook prerouting priority -100; }'")?;
-    node.sh("nft add chain ip nodeport post '{ type nat hook postrouting priority 100; }'")?;
-    node.sh(&format!("nft add rule ip nodeport pre tcp dport {port} dnat to {}", probed.at(PORT)))?;
-    node.sh(&format!("nft add rule ip nodeport post ip daddr {} masquerade", probed.ip()))?;
-    let through_node = || batch.output(&format!("curl -s --max-time 5 http://{}/", node.at(port)));
+    let (port, family) = (30_080, if probed.ip().is_ipv4() { "ip" } else { "ip6" });
+    for rule in [
+        format!("add table {family} nodeport"),
+        format!("add chain {family} nodeport pre '{{ type nat hook prerouting priority -100; }}'"),
+        format!("add chain {family} nodeport post '{{ type nat hook postrouting priority 100; }}'"),
+        format!("add rule {family} nodeport pre tcp dport {port} dnat to {}", probed.at(PORT)),
+        format!("add rule {family} nodeport post {family} daddr {} masquerade", probed.ip()),
+    ] {
+        node.sh(&format!("nft {rule}"))?;
+    }
+    let there = std::net::SocketAddr::new(node.ip_for(&probed), port);
+    let through_node = || batch.output(&format!("curl -s --max-time 5 http://{}/", there));
     assert!(!through_node()?.success, "a client of a NodePort is no probe");
     let record = mesh.daemon("node2").wait_record(|it| {
         it.direction == "inbound"
@@ -153,17 +173,23 @@ fn the_nodes_probes_pass_in_strict_mode_and_masqueraded_clients_do_not() -> Resu
 
 #[test]
 fn rules_that_somebody_deletes_are_put_back_and_that_is_counted() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    repaired(Stack::V4, "ip -4")?;
+    repaired(Stack::V6, "ip -6")
+}
+
+fn repaired(stack: Stack, ip: &str) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let _echo = server.serve(PORT, serve::echo())?;
     let daemon = mesh.daemon("node1");
     let mut live = opened(&client, server.at(PORT))?;
     let rules = client.sh("nft list ruleset")?;
-    for (round, damage) in
-        ["nft delete table inet ambient_mesh", "ip rule del priority 32764", "ip route flush table 100"]
-            .into_iter()
-            .enumerate()
-    {
+    let damages = [
+        "nft delete table inet ambient_mesh",
+        &format!("{ip} rule del priority 32764"),
+        &format!("{ip} route flush table 100"),
+    ];
+    for (round, damage) in damages.into_iter().enumerate() {
         client.sh(damage)?;
         eventually("the damage is repaired", || {
             let phase = daemon.phase(&client)?;
@@ -177,6 +203,29 @@ fn rules_that_somebody_deletes_are_put_back_and_that_is_counted() -> Result<(), 
     let metrics = daemon.get("/metrics")?.body;
     let counted = metrics.lines().find_map(|line| line.strip_prefix("ambient_capture_repairs_total "));
     assert!(counted.is_some_and(|count| count.parse().is_ok_and(|count: u64| count >= 3)), "{counted:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_whose_namespace_is_gone_is_not_looked_for_in_another_by_its_address() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, daemon) = (mesh.pod("shop/client"), mesh.daemon("node1"));
+    let mount = |command: &[&dyn AsRef<OsStr>]| {
+        let done = Command::new(command[0]).args(&command[1..]).status()?;
+        if done.success() { Ok(()) } else { Err(LabError::from(std::io::Error::other("mount failed"))) }
+    };
+    // A namespace with the same address, before the mesh has heard that the pod is gone.
+    let next = client.node().pod_netns().join("next");
+    std::fs::File::create(&next)?;
+    mount(&[&"mount", &"--bind", &client.netns().path(), &next])?;
+    mount(&[&"umount", &"--lazy", &client.mounted()])?;
+    let told = eventually("the pod is given up", || {
+        Ok(daemon.phase(&client)?.filter(|it| it.phase == "failed").and_then(|it| it.problem))
+    });
+    mount(&[&"umount", &"--lazy", &next])?;
+    std::fs::remove_file(&next)?;
+    let told = told?;
+    assert!(told.contains("namespace is gone"), "{told}");
     Ok(())
 }
 

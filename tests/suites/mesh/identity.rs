@@ -1,9 +1,15 @@
 //! Who is at an address, and what becomes of those who are not whom they should be.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use e2e::calls::{exchange, greeted, opened, outbound, refused, shop, until_refused, until_served};
-use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
+use e2e::calls::{exchange, opened, outbound, refused, shop, until_refused, until_served};
+use harness::{AccessRecord, Cluster, LabError, Mesh, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
 /// Where servers serve.
@@ -76,35 +82,101 @@ fn whoever_answers_in_anothers_place_is_not_spoken_to() -> Result<(), LabError> 
 }
 
 #[test]
-fn an_address_that_passes_to_another_pod_is_never_taken_for_the_old_one() -> Result<(), LabError> {
+fn an_address_that_passes_from_pod_to_pod_never_stands_for_the_one_before() -> Result<(), LabError> {
     let mut cluster = shop(Stack::V4);
-    let address = "10.244.2.99".parse().expect("an address");
+    cluster.yaml(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\
+         spec: {mtls: {mode: STRICT}}\n",
+    )?;
     let mesh = Mesh::up(&cluster)?;
-    let client = mesh.pod("shop/client");
-    for round in 0..10 {
-        let name = ["odd", "even"][round % 2];
-        cluster.remove("Pod", "shop", ["odd", "even"][(round + 1) % 2]);
-        cluster.pod(PodSpec::new("shop", name).node("node2").addresses(&[address]));
-        mesh.update(&cluster)?;
-        let pod = mesh.pod(&format!("shop/{name}"));
-        let _server = pod.serve(PORT, serve::banner(name))?;
-        let local = eventually("the next pod answers by tunnel", || {
-            let Ok((heard, local)) = greeted(&client, pod.at(PORT)) else { return Ok(None) };
-            assert_eq!(heard, name, "only that pod is there");
-            let record = outbound(mesh.daemon("node1"), local)?;
-            if record.path == "hbone" {
-                assert_eq!(record.destination_identity, Some(pod.identity()), "round {round}");
+    // To each destination another client: where a port calls a second one, redirection has to give it another number.
+    for (client, node, address) in
+        [("shop/client", "node2", [10, 244, 2, 99]), ("shop/near", "node1", [10, 244, 1, 99])]
+    {
+        let client = mesh.pod(client);
+        let (over, heard) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let short = Duration::from_millis(100);
+                        let called = client.attempt((address, PORT).into()).and_then(|(local, stream)| {
+                            let mut stream = stream?;
+                            stream.set_read_timeout(Some(short))?;
+                            let mut name = [0; 4];
+                            stream.read_exact(&mut name)?;
+                            Ok((local, String::from_utf8_lossy(&name).into_owned()))
+                        });
+                        heard.lock().expect("no caller panics").extend(called.ok());
+                    }
+                });
             }
-            Ok((record.path == "hbone").then_some(local))
+            let passed_on = pass_on(&mesh, &mut cluster, node, address.into(), &heard);
+            over.store(true, Ordering::Relaxed);
+            passed_on
         })?;
-        let theirs = mesh.daemon("node2").wait_record(|it| {
-            it.direction == "inbound"
-                && it.source.ip() == local.ip()
-                && it.destination_workload.as_deref() == Some(name)
-        })?;
-        assert_eq!(theirs.destination_identity, Some(pod.identity()));
+        let heard = heard.into_inner().expect("no caller panics");
+        assert!(heard.len() >= ROUNDS, "{} calls were served", heard.len());
+        let identity = |name| Some(format!("spiffe://cluster.local/ns/shop/sa/{name}"));
+        let heard = counted(heard.into_iter().map(|(local, name)| (local, identity(name))));
+        // All that was heard, against whom the daemon believed to be there.
+        let mut wrong = Vec::new();
+        let done = eventually("each answer is on record as that of who gave it", || {
+            let mut records = mesh.daemon("node1").records()?;
+            records.retain(|it| it.direction == "outbound");
+            records.retain(|it| it.error.is_none() || it.destination_identity.is_some());
+            assert!(records.iter().all(|it| it.path != "direct" || it.error.is_some()));
+            let believed = counted(records.iter().map(|it| (it.source, it.destination_identity.clone())));
+            let times = |call: &(_, _)| believed.get(call).copied().unwrap_or_default();
+            // Until the daemon hears of a pod, there is nobody at its address, and nobody is taken for another.
+            let known = |(from, whom): &(_, _)| times(&(*from, Option::clone(whom))) + times(&(*from, None));
+            wrong = heard.iter().filter(|(call, count)| known(call) < **count).collect();
+            Ok(wrong.is_empty().then_some(()))
+        });
+        let records = mesh.daemon("node1").records()?;
+        let of = |it: &AccessRecord| wrong.iter().any(|((from, _), _)| *from == it.source);
+        let of_them: Vec<_> = records.iter().filter(|it| of(it)).collect();
+        assert!(done.is_ok(), "{wrong:?} in {of_them:?}");
     }
     Ok(())
+}
+
+/// How often there is each: ports are used again, so a call is not known by its port alone.
+fn counted<T: Eq + Hash>(all: impl Iterator<Item = T>) -> HashMap<T, usize> {
+    let mut counts = HashMap::new();
+    all.for_each(|it| *counts.entry(it).or_default() += 1);
+    counts
+}
+
+/// How often an address passes on: each time costs what making and ending a pod costs.
+const ROUNDS: usize = 20;
+
+/// Gives an address to one pod after another, each of an identity of its own, once the one before has been heard.
+fn pass_on(
+    mesh: &Mesh,
+    cluster: &mut Cluster,
+    node: &str,
+    address: IpAddr,
+    heard: &Mutex<Vec<(SocketAddr, String)>>,
+) -> Result<(), LabError> {
+    let mut last: Option<String> = None;
+    for round in 0..ROUNDS {
+        let name = format!("p{round:03}");
+        if let Some(last) = last.replace(name.clone()) {
+            cluster.remove("Pod", "shop", &last);
+        }
+        cluster.pod(PodSpec::new("shop", &name).node(node).addresses(&[address]));
+        mesh.update(cluster)?;
+        let _server = mesh.pod(&format!("shop/{name}")).serve(PORT, serve::banner(name.clone()))?;
+        eventually("the next pod is heard", || {
+            let heard = heard.lock().expect("no caller panics");
+            Ok(heard.iter().any(|(_, it)| *it == name).then_some(()))
+        })?;
+    }
+    if let Some(last) = last {
+        cluster.remove("Pod", "shop", &last);
+    }
+    mesh.update(cluster)
 }
 
 #[test]

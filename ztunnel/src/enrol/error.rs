@@ -32,6 +32,9 @@ pub enum EnrolError {
         /// Why not.
         source: io::Error,
     },
+    /// The pod was enrolled with another namespace before.
+    #[error("namespace is gone, and one with the pod's addresses may be another pod's")]
+    NetnsGone,
     /// Another pod is enrolled with that namespace.
     #[error("namespace is that of pod {0}, which is enrolled")]
     NetnsTaken(PodUid),

@@ -34,6 +34,7 @@ impl Registry {
         let before = std::mem::replace(&mut self.desired, pods);
         let wanted = |uid: &PodUid| self.desired.get(uid).is_some_and(|it| it.enrolled);
         self.let_go.retain(&wanted);
+        self.lost.retain(|uid, at| self.desired.get(uid).is_some_and(|it| it.pod.addresses == *at));
         // One that the mesh has never spoken of was added before any watch could tell, and stays.
         let unwanted: Vec<PodUid> = self
             .enrolled
@@ -71,6 +72,7 @@ impl Registry {
             let done = match self.enrolled.get_mut(&uid) {
                 Some(enrolled) if enrolled.is_draining() => self.resume(&uid).map(|_| ()),
                 Some(enrolled) => enrolled.update(&self.means, &pod, &options),
+                None if self.lost.contains_key(&uid) => Err(EnrolError::NetnsGone),
                 None => match found.take(&pod.addresses) {
                     Some(netns) => self.ensure(&pod, netns, options),
                     None => Err(EnrolError::NetnsUnknown),

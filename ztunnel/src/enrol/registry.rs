@@ -1,6 +1,7 @@
 //! All pods of the node: which should be captured, which are.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(super) struct Registry {
     pub(super) desired: BTreeMap<PodUid, DesiredPod>,
     /// Released on request although the mesh still wants them: they are not taken up again by themselves.
     pub(super) let_go: BTreeSet<PodUid>,
+    /// Namespaces of theirs are gone although the mesh still has them, at these addresses. Whatever has an address of
+    /// theirs next is some other pod's: addresses are given out again before the mesh has heard of it.
+    pub(super) lost: BTreeMap<PodUid, Vec<IpAddr>>,
     pub(super) enrolments: u64,
     retry_at: Instant,
     count_at: Instant,
@@ -53,6 +57,7 @@ impl Registry {
             failed: BTreeMap::new(),
             desired: BTreeMap::new(),
             let_go: BTreeSet::new(),
+            lost: BTreeMap::new(),
             enrolments: 0,
             retry_at: Instant::now() + RETRY_PERIOD,
             count_at: Instant::now() + COUNT_PERIOD,
@@ -71,6 +76,7 @@ impl Registry {
             (None, None) => self.find_netns(&pod)?,
         };
         self.let_go.remove(&pod.uid);
+        self.lost.remove(&pod.uid);
         let wanted = self.desired.get(&pod.uid).map(|it| it.options.clone());
         self.ensure(&pod, netns, wanted.or(options).unwrap_or_default())
     }
@@ -119,7 +125,11 @@ impl Registry {
         let uids: Vec<PodUid> = self.enrolled.keys().cloned().collect();
         for uid in uids {
             let Some(pod) = self.enrolled.get_mut(&uid) else { continue };
-            if !pod.is_alive() || pod.is_drained(now) {
+            let is_alive = pod.is_alive();
+            if !is_alive || pod.is_drained(now) {
+                if let Some(desired) = self.desired.get(&uid).filter(|_| !is_alive) {
+                    self.lost.insert(uid.clone(), desired.pod.addresses.clone());
+                }
                 self.finish_or_note(&uid);
             } else {
                 self.changed |= pod.check(&self.means, now);

@@ -107,7 +107,9 @@ const fn reason_of(error: &EnrolError) -> RefusalReason {
     match error {
         EnrolError::AddressMissing => RefusalReason::AddressMissing,
         EnrolError::Listen(ListenError::PortHeld { .. }) => RefusalReason::PortHeld,
-        EnrolError::Netns { .. } | EnrolError::NetnsUnknown => RefusalReason::NetnsUnusable,
+        EnrolError::Netns { .. } | EnrolError::NetnsGone | EnrolError::NetnsUnknown => {
+            RefusalReason::NetnsUnusable
+        }
         EnrolError::NetnsTaken(_) => RefusalReason::InvalidRequest,
         EnrolError::State(_) => RefusalReason::StateUnwritable,
         EnrolError::Unknown(_) => RefusalReason::UnknownPod,
