@@ -99,6 +99,11 @@ impl Peer {
         self.tls.flush()
     }
 
+    /// Writes bytes as they are below TLS, which spoils the session.
+    pub(crate) fn write_below_tls(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tls.sock.write_all(bytes)
+    }
+
     /// Sends a request and hands out its number.
     pub(crate) fn ask(&mut self, request: &ConnectRequest) -> io::Result<usize> {
         let number = self.streams.len();

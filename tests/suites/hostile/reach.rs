@@ -1,21 +1,25 @@
 //! What pods can reach of the daemon itself.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use harness::{LabError, Pod, eventually};
+use harness::{LabError, Pod, Stack, eventually};
 use serde_json::json;
 
-use crate::scene::{HBONE, Scene};
+use crate::scene::{HBONE, Scene, cluster};
 
 #[test]
 fn pods_reach_nothing_of_the_daemon_but_what_is_for_everyone() -> Result<(), LabError> {
-    let scene = Scene::up(json!({}))?;
-    let node = scene.mesh.node("node1").ip();
+    [Stack::V4, Stack::V6].into_iter().try_for_each(little_is_reached)
+}
+
+fn little_is_reached(stack: Stack) -> Result<(), LabError> {
+    let scene = Scene::with(&cluster(stack), json!({}))?;
+    let node = scene.mesh.node("node1");
     for pod in [scene.client(), scene.mesh.pod("legacy/batch")] {
-        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let (loopback, node) = (loopback(stack), node.ip_for(&pod));
         for (ip, port) in
             [(loopback, ADMIN), (loopback, METRICS), (loopback, READY), (node, ADMIN), (pod.ip(), ADMIN)]
         {
@@ -66,9 +70,13 @@ fn metrics_and_readiness_stay_on_the_node_where_they_are_told_to() -> Result<(),
 
 #[test]
 fn calls_to_the_ports_of_capture_end_in_no_circle() -> Result<(), LabError> {
-    let scene = Scene::up(json!({}))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(no_circles)
+}
+
+fn no_circles(stack: Stack) -> Result<(), LabError> {
+    let scene = Scene::with(&cluster(stack), json!({}))?;
     let (client, server) = (scene.client(), scene.server());
-    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let loopback = loopback(stack);
     let pods = [client, scene.mesh.pod("legacy/batch"), scene.mesh.pod("shop/attacker")];
     for port in [15001, 15006, HBONE] {
         for pod in &pods {
@@ -93,6 +101,10 @@ fn calls_to_the_ports_of_capture_end_in_no_circle() -> Result<(), LabError> {
     let opened: usize = daemon.records()?.len();
     assert!(opened < 100, "{opened} connections of a few calls");
     scene.check_served()
+}
+
+fn loopback(stack: Stack) -> IpAddr {
+    if stack == Stack::V6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
 }
 
 /// What comes back for a request; none when the connection is refused, reset or closed without a word.

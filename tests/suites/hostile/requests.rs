@@ -1,33 +1,41 @@
 //! Requests in a tunnel that ask for what they must not get.
 
 use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use harness::{LabError, PATIENCE, eventually};
+use harness::{LabError, PATIENCE, Stack, eventually};
 use hbone::h2::{ConnectRequest, Method};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
 
 use crate::peer::{Answer, Credential, Peer};
-use crate::scene::{ECHO, HBONE, Scene};
+use crate::scene::{ECHO, HBONE, Scene, cluster};
 
 #[test]
 fn a_tunnel_leads_to_ports_of_its_pod_and_nowhere_else() -> Result<(), LabError> {
-    let scene = Scene::up(json!({}))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(leads_to_its_pod_only)
+}
+
+fn leads_to_its_pod_only(stack: Stack) -> Result<(), LabError> {
+    let scene = Scene::with(&cluster(stack), json!({}))?;
     let (server, near) = (scene.server(), scene.mesh.pod("shop/near"));
     let _elsewhere = near.serve(ECHO, harness::serve::echo())?;
-    let node = server.node().ip();
+    let node = server.node().ip_for(&server);
     let mut peer = scene.peer("shop/attacker")?;
     let stream = peer.connect(&server.at(ECHO))?;
     assert_eq!(peer.answer(stream)?, Answer::Status(200));
     peer.echoed(stream, b"what is allowed works")?;
     let before = scene.echo.peers().len();
-    let ip = server.ip();
+    let ip = match server.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
     let wrong = [
         // Others' addresses: another pod of the same node, the node itself with the daemon's own ports, loopback.
         near.at(ECHO).to_string(),
-        format!("{node}:15020"),
-        format!("{node}:{ECHO}"),
+        SocketAddr::new(node, 15020).to_string(),
+        SocketAddr::new(node, ECHO).to_string(),
         "127.0.0.1:15000".to_owned(),
         format!("127.0.0.1:{ECHO}"),
         format!("0.0.0.0:{ECHO}"),
@@ -40,7 +48,7 @@ fn a_tunnel_leads_to_ports_of_its_pod_and_nowhere_else() -> Result<(), LabError>
         // Nonsense.
         String::new(),
         "nonsense".to_owned(),
-        format!("{ip}"),
+        ip.clone(),
         format!("{ip}:"),
         format!("{ip}:0"),
         format!("{ip}:65536"),

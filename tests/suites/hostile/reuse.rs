@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use harness::{LabError, PATIENCE, Pod, PodSpec, serve};
+use harness::{LabError, PATIENCE, Pod, PodSpec, Stack, serve};
 use serde_json::json;
 
 use crate::scene::{ECHO, Scene, cluster};
 
 #[test]
 fn an_address_that_is_used_again_never_gets_a_connection_that_was_for_another() -> Result<(), LabError> {
-    let mut cluster = cluster();
+    let mut cluster = cluster(Stack::V4);
     // What comes is let in under an identity that was proved, or not at all.
     cluster.yaml(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use certs::Authority;
 use harness::serve::{self, Server};
-use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec};
+use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack};
 use rustls_pki_types::UnixTime;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// A mesh whose daemons differ from the usual by `config`.
     pub(crate) fn up(config: Value) -> Result<Self, LabError> {
-        Self::with(&cluster(), config)
+        Self::with(&cluster(Stack::V4), config)
     }
 
     /// The same, of a cluster of the caller's.
@@ -82,8 +82,8 @@ impl Scene {
 }
 
 /// Two nodes with daemons, one without.
-pub(crate) fn cluster() -> Cluster {
-    let mut cluster = Cluster::two_nodes();
+pub(crate) fn cluster(stack: Stack) -> Cluster {
+    let mut cluster = Cluster::with_stack(stack);
     cluster.node("node3");
     cluster.ambient("shop");
     cluster.namespace("legacy");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use harness::{LabError, PATIENCE};
 use serde_json::json;
 
+use crate::frames::{HEADERS, PREFACE, SETTINGS, frame};
 use crate::scene::{HBONE, Scene};
 
 #[test]
@@ -52,6 +53,51 @@ fn a_handshake_that_trickles_ends_with_its_time() -> Result<(), LabError> {
         assert!(since.elapsed() < Duration::from_secs(8), "{} are still heard", slow.len());
     }
     assert!(since.elapsed() >= Duration::from_millis(1900), "their time was cut short");
+    Ok(())
+}
+
+#[test]
+fn a_tunnel_whose_peer_never_finishes_what_it_says_is_closed() -> Result<(), LabError> {
+    let scene = Scene::up(json!({}))?;
+    let greeting = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    let endless = [0, 0x3f, 0xff, HEADERS, 0, 0, 0, 0, 1];
+    let mut slow = Vec::new();
+    for (first, rest) in [
+        (PREFACE[..1].to_vec(), PREFACE[1..].iter().copied().cycle()),
+        ([&greeting[..], &endless].concat(), b"\0\x01a\x01b".iter().copied().cycle()),
+    ] {
+        let mut peer = scene.peer("shop/attacker")?;
+        peer.write(&first)?;
+        slow.push((peer, rest));
+    }
+    // Twice as long as a silence may last, and the time between two looks at it.
+    ended_within(Duration::from_secs(50), &scene, &mut slow, |(peer, rest)| peer.write(&[rest.next()?]).ok())
+}
+
+#[test]
+fn a_tunnel_whose_record_never_ends_is_closed_as_idle() -> Result<(), LabError> {
+    let scene = Scene::up(json!({ "timeouts": { "idleTunnel": "1s", "idleInbound": "2s" } }))?;
+    let mut peer = scene.peer("shop/attacker")?;
+    peer.write(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())?;
+    // The head of the longest record there is.
+    peer.write_below_tls(&[0x17, 3, 3, 0x41, 0])?;
+    ended_within(Duration::from_secs(40), &scene, &mut vec![peer], |peer| peer.write_below_tls(&[0]).ok())
+}
+
+/// That each of them cannot go on after a while, and that others are served meanwhile.
+fn ended_within<T>(
+    most: Duration,
+    scene: &Scene,
+    slow: &mut Vec<T>,
+    mut go_on: impl FnMut(&mut T) -> Option<()>,
+) -> Result<(), LabError> {
+    let since = Instant::now();
+    while !slow.is_empty() {
+        slow.retain_mut(|it| go_on(it).is_some());
+        scene.check_served()?;
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(since.elapsed() < most, "{} are still heard", slow.len());
+    }
     Ok(())
 }
 

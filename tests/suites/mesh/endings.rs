@@ -20,7 +20,16 @@ struct Script {
 
 #[test]
 fn connections_end_as_they_do_without_a_mesh() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    play_all(Stack::V4)
+}
+
+#[test]
+fn connections_over_ipv6_end_as_they_do_without_a_mesh() -> Result<(), LabError> {
+    play_all(Stack::V6)
+}
+
+fn play_all(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let pod = |name: &str| mesh.pod(name);
     for script in SCRIPTS {
         let plain = play(script, &pod("legacy/batch"), &pod("legacy/printer"))?;

@@ -9,7 +9,11 @@ use e2e::calls::{echoed, seen, shop};
 
 #[test]
 fn pods_of_a_killed_daemon_fail_closed_and_are_served_again_by_the_next() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(killed)
+}
+
+fn killed(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
     let mut live = client.connect(server.at(echo.port()))?;

@@ -1,18 +1,22 @@
 //! Policy decides about every connection, also about those that live.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use e2e::calls::{echoed, outbound, shop};
+use e2e::calls::{echoed, exchange, outbound, shop};
 
 #[test]
 fn a_policy_that_comes_cuts_a_live_connection_within_a_second() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(cut_within_a_second)
+}
+
+fn cut_within_a_second(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     for target in [&server, &near] {
         let echo = target.serve(0, serve::echo())?;
@@ -55,7 +59,11 @@ fn who_is_denied_never_reaches_the_application_and_is_told_by_a_reset() -> Resul
 
 #[test]
 fn strict_mode_refuses_plaintext_and_lets_the_mesh_in() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(strictly)
+}
+
+fn strictly(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, batch, server) =
         (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
@@ -115,11 +123,6 @@ fn deny(name: &str, app: &str, principal: &str) -> String {
          spec:\n  selector: {{matchLabels: {{app: {app}}}}}\n  action: DENY\n  \
          rules: [{{from: [{{source: {{principals: [cluster.local/ns/{principal}]}}}}]}}]\n"
     )
-}
-
-fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])
 }
 
 fn echoed_or_not(from: &harness::Pod, to: std::net::SocketAddr) -> std::io::Result<()> {
