@@ -1,8 +1,8 @@
 //! Which roots speak for which trust domain.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use identity::TrustDomain;
+use identity::{SpiffeId, TrustDomain};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
@@ -96,16 +96,39 @@ impl Eq for TrustBundle {}
 /// The bundles of every trust domain that we accept peers of.
 ///
 /// A chain is verified only against the bundle of the trust domain that its leaf names: one domain's root never
-/// vouches for another's identities.
+/// vouches for another's identities. A domain may have other names: they are verified by bundles of their
+/// own as well, and whom they name is then the same as under the first name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bundles {
     domains: BTreeMap<TrustDomain, TrustBundle>,
+    aliases: Option<Aliases>,
+}
+
+/// Other names of a trust domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Aliases {
+    of: TrustDomain,
+    names: BTreeSet<TrustDomain>,
 }
 
 impl Bundles {
+    /// The same bundles, where `names` are other names of the domain `of`.
+    #[must_use]
+    pub fn with_aliases(self, of: TrustDomain, names: impl IntoIterator<Item = TrustDomain>) -> Self {
+        Self { aliases: Some(Aliases { of, names: names.into_iter().collect() }), ..self }
+    }
+
     /// The bundle of `domain`, if its peers are accepted.
     pub fn of(&self, domain: &TrustDomain) -> Option<&TrustBundle> {
         self.domains.get(domain)
+    }
+
+    /// The identity under the first name of its trust domain: the one by which all else knows it.
+    pub(crate) fn canonical(&self, identity: SpiffeId) -> SpiffeId {
+        match &self.aliases {
+            Some(Aliases { of, names }) if names.contains(&identity.trust_domain()) => identity.in_domain(of),
+            _ => identity,
+        }
     }
 
     /// Checks that nothing of a chain that verified is revoked.
@@ -132,6 +155,6 @@ impl Bundles {
 
 impl FromIterator<(TrustDomain, TrustBundle)> for Bundles {
     fn from_iter<I: IntoIterator<Item = (TrustDomain, TrustBundle)>>(bundles: I) -> Self {
-        Self { domains: bundles.into_iter().collect() }
+        Self { domains: bundles.into_iter().collect(), aliases: None }
     }
 }

@@ -1,6 +1,6 @@
 //! Which roots are trusted, from files that may change and from what the CA says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,6 +15,8 @@ use crate::revocation::{ParseListsError, RevocationLists};
 pub struct TrustFiles {
     /// The mesh's own trust domain.
     pub domain: TrustDomain,
+    /// Other names of it: peers that verify under one of these are those of the first name.
+    pub aliases: BTreeSet<TrustDomain>,
     /// PEM file of its roots; those that its CA hands out are trusted too.
     pub roots: PathBuf,
     /// PEM files of the roots of other trust domains whose peers are accepted. None of them speaks for the own one.
@@ -34,6 +36,7 @@ pub struct FederatedWithItself {
 #[derive(Debug)]
 pub(crate) struct Trust {
     domain: TrustDomain,
+    aliases: BTreeSet<TrustDomain>,
     roots: BTreeMap<TrustDomain, Watched<Vec<CertificateDer<'static>>>>,
     revocations: BTreeMap<TrustDomain, Watched<RevocationLists>>,
 }
@@ -58,14 +61,14 @@ enum FileError {
 
 impl Trust {
     pub(crate) fn new(files: TrustFiles) -> Result<Self, FederatedWithItself> {
-        let TrustFiles { domain, roots, mut federated, revocations } = files;
+        let TrustFiles { domain, aliases, roots, mut federated, revocations } = files;
         if federated.contains_key(&domain) {
             return Err(FederatedWithItself { domain });
         }
         federated.insert(domain.clone(), roots);
         let roots = federated.into_iter().map(|(domain, path)| (domain, Watched::new(path)));
         let revocations = revocations.into_iter().map(|(domain, path)| (domain, Watched::new(path)));
-        Ok(Self { domain, roots: roots.collect(), revocations: revocations.collect() })
+        Ok(Self { domain, aliases, roots: roots.collect(), revocations: revocations.collect() })
     }
 
     /// Reads the files again; says what came or went. A file that is broken leaves what was there.
@@ -95,7 +98,11 @@ impl Trust {
             let lists = self.revocations.get(&domain).map(|file| file.value.clone()).unwrap_or_default();
             Some((domain, TrustBundle::new(roots).ok()?.with_revocations(lists)))
         };
-        roots.into_iter().filter_map(bundle).collect()
+        let bundles: Bundles = roots.into_iter().filter_map(bundle).collect();
+        if self.aliases.is_empty() {
+            return bundles;
+        }
+        bundles.with_aliases(self.domain.clone(), self.aliases.iter().cloned())
     }
 }
 
@@ -225,7 +232,13 @@ mod tests {
         roots: PathBuf,
         federated: BTreeMap<TrustDomain, PathBuf>,
     ) -> Result<Trust, FederatedWithItself> {
-        Trust::new(TrustFiles { domain: domain(), roots, federated, revocations: BTreeMap::new() })
+        Trust::new(TrustFiles {
+            domain: domain(),
+            aliases: BTreeSet::new(),
+            roots,
+            federated,
+            revocations: BTreeMap::new(),
+        })
     }
 
     fn domain() -> TrustDomain {

@@ -94,7 +94,8 @@ impl ChainVerifier {
         &self.bundles
     }
 
-    /// Verifies a whole chain, leaf first, and returns what its leaf says.
+    /// Verifies a whole chain, leaf first, and returns what its leaf says, whose identity is given under the first name
+    /// of its trust domain.
     pub(crate) fn verify(
         &self,
         chain: &[CertificateDer<'_>],
@@ -106,13 +107,12 @@ impl ChainVerifier {
         }
         let leaf = Leaf::of_chain(chain)?;
         let digest = chain_digest(chain, role);
-        if self.was_verified(&digest, now) {
-            return Ok(leaf);
+        if !self.was_verified(&digest, now) {
+            self.verify_path(&leaf, chain, role, now)?;
+            self.bundles.check_revocation(chain)?;
+            self.remember(digest, window(chain)?);
         }
-        self.verify_path(&leaf, chain, role, now)?;
-        self.bundles.check_revocation(chain)?;
-        self.remember(digest, window(chain)?);
-        Ok(leaf)
+        Ok(Leaf { identity: self.bundles.canonical(leaf.identity), ..leaf })
     }
 
     fn verify_path(

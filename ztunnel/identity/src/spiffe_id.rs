@@ -89,6 +89,12 @@ impl SpiffeId {
         &self.uri[SCHEME.len()..usize::from(self.trust_domain_end)]
     }
 
+    /// The same service account in another trust domain.
+    #[must_use]
+    pub fn in_domain(&self, trust_domain: &TrustDomain) -> Self {
+        Self::new(trust_domain, self.namespace(), self.service_account()).expect("names of an id are valid")
+    }
+
     /// The Kubernetes namespace.
     pub fn namespace(&self) -> &str {
         &self.uri[usize::from(self.trust_domain_end) + "/ns/".len()..usize::from(self.namespace_end)]

@@ -33,6 +33,7 @@ pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunErr
     let client = CaClient::new(client, proof(config)?, clock.clone());
     let trust = TrustFiles {
         domain: config.mesh.trust_domain.clone(),
+        aliases: config.mesh.trust_domain_aliases.iter().cloned().collect(),
         roots: ca.roots.clone(),
         federated: config.trust.federated.clone(),
         revocations: revocations(config),

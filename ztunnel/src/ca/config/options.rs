@@ -92,8 +92,8 @@ const TRUST: &[Opt<CaServerConfig>] = &[
         env: "TRUST_DOMAIN_ALIASES",
         value: "NAME,...",
         help: "Other names of the trust domain, for a mesh that changes its name: identities there \
-               are those of the same workloads, and are signed as they are asked for. Peers accept \
-               them only where they have roots for that name.",
+               are those of the same workloads, and are signed as they are asked for. Daemons accept \
+               them where they have that alias too, and roots for it.",
         set: |config, text| from_list(&mut config.trust.aliases, text, "trust domains"),
         show: |config| show_list(&config.trust.aliases),
     },

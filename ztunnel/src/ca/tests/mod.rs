@@ -112,7 +112,8 @@ impl Lab {
     fn identities(&self, node: &str) -> Identities {
         let client = self.client(self.node(node));
         let (domain, federated) = ("cluster.local".parse().unwrap(), [].into());
-        let trust = TrustFiles { domain, roots: self.roots(), federated, revocations: [].into() };
+        let roots = self.roots();
+        let trust = TrustFiles { domain, aliases: [].into(), roots, federated, revocations: [].into() };
         let started = Identities::start(Arc::new(client), trust, Arc::new(SystemClock));
         let (identities, upkeep) = started.unwrap();
         self.tasks.spawn("upkeep", Upkeep::run(upkeep));

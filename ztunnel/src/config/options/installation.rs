@@ -89,7 +89,8 @@ pub(super) const MESH: &[Opt<Config>] = &[
         value: "NAME,...",
         help: "Other names of the trust domain, for a mesh that changes its name: a principal in a \
                policy that names one of them means all. Peers of such a name are accepted where \
-               trust.federated has roots for it.",
+               trust.federated has roots for it, and are the workloads of the first name then: \
+               name no partner here.",
         set: |config, text| from_list(&mut config.mesh.trust_domain_aliases, text, "trust domains"),
         show: |config| show_list(&config.mesh.trust_domain_aliases),
     },

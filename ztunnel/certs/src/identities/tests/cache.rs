@@ -142,6 +142,7 @@ impl Life {
     fn with(ca: Arc<Ca>, clock: Arc<TestClock>, folder: tempfile::TempDir, cache: tempfile::TempDir) -> Self {
         let trust = TrustFiles {
             domain: "cluster.local".parse().unwrap(),
+            aliases: [].into(),
             roots: folder.path().join("roots.pem"),
             federated: [].into(),
             revocations: [].into(),

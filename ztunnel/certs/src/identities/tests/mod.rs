@@ -78,8 +78,13 @@ impl Node {
         write_roots(&folder.path().join("roots.pem"), &[ca.root()]);
         let trust = TrustFiles {
             domain: "cluster.local".parse().unwrap(),
+            aliases: ["old.example".parse().unwrap(), "older.example".parse().unwrap()].into(),
             roots: folder.path().join("roots.pem"),
-            federated: [("partner.example".parse().unwrap(), folder.path().join("partner.pem"))].into(),
+            federated: [
+                ("partner.example".parse().unwrap(), folder.path().join("partner.pem")),
+                ("old.example".parse().unwrap(), folder.path().join("roots.pem")),
+            ]
+            .into(),
             revocations: [("cluster.local".parse().unwrap(), folder.path().join("crl.pem"))].into(),
         };
         let (identities, upkeep) = Identities::start(ca.clone(), trust, clock.clone()).unwrap();

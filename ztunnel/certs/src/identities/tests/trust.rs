@@ -97,6 +97,30 @@ async fn a_partners_root_speaks_for_the_partner_only() {
     assert!(handshake_one_way(&foreign(&partner, "cluster.local"), &a).is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_verifies_under_an_alias_is_known_by_the_first_name() {
+    let node = Node::new();
+    node.want(&["a"]);
+    node.ready("a").await;
+    pass(Duration::from_secs(6)).await;
+    let a = node.identities.current(&id("a")).unwrap();
+    let peer = |domain| foreign(&node.ca.state.lock().unwrap().authority, domain);
+    let admitted = |peer: Arc<IdentityConfigs>| {
+        a.server().admit(peer.credential().chain(), rustls_pki_types::UnixTime::now()).ok()
+    };
+    let known: identity::SpiffeId = "spiffe://cluster.local/ns/default/sa/foreign".parse().unwrap();
+    let expected = a.client(&"pod".into(), &PeerIdentities::from(known)).unwrap();
+    let now = rustls_pki_types::UnixTime::now();
+    for domain in ["cluster.local", "old.example"] {
+        let found = expected.admit(peer(domain).credential().chain(), now).unwrap();
+        assert_eq!(found.as_str(), "spiffe://cluster.local/ns/default/sa/foreign");
+        assert_eq!(admitted(peer(domain)), Some(found));
+    }
+    assert_eq!(admitted(peer("older.example")), None, "an alias makes nobody trusted");
+    let partner = foreign(&Authority::ephemeral("partner").unwrap(), "old.example");
+    assert_eq!(admitted(partner), None, "nor does it for any root");
+}
+
 /// An identity of a peer whose certificate `authority` signed, and who trusts everybody here.
 fn foreign(authority: &Authority, domain: &str) -> Arc<IdentityConfigs> {
     let identity = format!("spiffe://{domain}/ns/default/sa/foreign").parse().unwrap();
