@@ -42,6 +42,19 @@ impl Load {
         Self { stop, openers, streams }
     }
 
+    /// Whether a connection has failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.openers.iter().chain(&self.streams).any(JoinHandle::is_finished)
+    }
+
+    /// Ends all, whether or not something failed.
+    pub(crate) fn abandon(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.openers.into_iter().chain(self.streams) {
+            let _outcome = thread.join().expect("the load does not panic");
+        }
+    }
+
     /// Ends all, and says what they did. Panics when one connection failed.
     pub(crate) fn finish(self) -> Tally {
         self.stop.store(true, Ordering::Relaxed);
