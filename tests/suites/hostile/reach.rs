@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use harness::{LabError, Pod, Stack, eventually};
+use harness::{LabError, Node, Pod, Stack, eventually};
 use serde_json::json;
 
 use crate::scene::{HBONE, Scene, cluster};
@@ -18,7 +18,13 @@ fn pods_reach_nothing_of_the_daemon_but_what_is_for_everyone() -> Result<(), Lab
 fn little_is_reached(stack: Stack) -> Result<(), LabError> {
     let scene = Scene::with(&cluster(stack), json!({}))?;
     let node = scene.mesh.node("node1");
+    let every = addresses(node)?;
+    assert!(every.contains(&node.ip()) && every.len() > 2, "loopback, wire and pods' gateway: {every:?}");
     for pod in [scene.client(), scene.mesh.pod("legacy/batch")] {
+        for ip in &every {
+            // One that the pod has no route to counts as well.
+            assert_eq!(ask(&pod, (*ip, ADMIN).into(), "GET /config_dump"), None, "{ip} from {}", pod.name());
+        }
         let (loopback, node) = (loopback(stack), node.ip_for(&pod));
         for (ip, port) in
             [(loopback, ADMIN), (loopback, METRICS), (loopback, READY), (node, ADMIN), (pod.ip(), ADMIN)]
@@ -36,6 +42,8 @@ fn little_is_reached(stack: Stack) -> Result<(), LabError> {
                 "POST /drain",
                 "POST /logging?level=off",
                 "POST /quitquitquit",
+                "GET /debug/pprof/profile?seconds=1",
+                "POST /debug/pprof/heap/profiling?activate=true",
             ] {
                 let answer = heard(request);
                 assert!(
@@ -105,6 +113,18 @@ fn no_circles(stack: Stack) -> Result<(), LabError> {
 
 fn loopback(stack: Stack) -> IpAddr {
     if stack == Stack::V6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
+/// All addresses of a node, those that no scope is asked for excepted.
+fn addresses(node: &Node) -> Result<Vec<IpAddr>, LabError> {
+    let shown = node.sh("ip -o addr")?;
+    let all = shown.lines().filter_map(|line| {
+        let address = line.split_whitespace().nth(3)?;
+        address.split('/').next()?.parse::<IpAddr>().ok()
+    });
+    // Of a link-local one, what counts is the link that it is on: pods have their own.
+    let global = |ip: &IpAddr| !matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    Ok(all.filter(global).collect())
 }
 
 /// What comes back for a request; none when the connection is refused, reset or closed without a word.
