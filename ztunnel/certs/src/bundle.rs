@@ -147,6 +147,12 @@ impl Bundles {
         }
     }
 
+    /// Tells the number of each certificate that a list names, whoever issued it: only chains that have one of these
+    /// can be revoked.
+    pub fn each_revoked_number(&self, mut tell: impl FnMut(&[u8])) {
+        self.domains.values().for_each(|bundle| bundle.revocations.each_number(&mut tell));
+    }
+
     /// All domains and their bundles, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&TrustDomain, &TrustBundle)> {
         self.domains.iter()

@@ -51,7 +51,7 @@ pub use leaf::{Leaf, LeafError, not_after, peer_identity, serial_number};
 pub use peers::PeerIdentities;
 pub use pem::pem_of;
 pub use request::{LeafRequest, LeafRequestError};
-pub use revocation::{ParseListsError, RevocationLists};
+pub use revocation::{ParseListsError, RevocationLists, chain_numbers};
 pub use server::ServerTls;
 pub use serving::{ServingError, ServingTls};
 pub use signer::{RootsError, SignError, SignedChain, Signer};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
-use webpki::{CertRevocationList, EndEntityCert, OwnedCertRevocationList};
+use webpki::{BorrowedCertRevocationList, CertRevocationList, EndEntityCert, OwnedCertRevocationList};
 
 use crate::provider::signature_algorithms;
 
@@ -77,6 +77,15 @@ impl RevocationLists {
         self.0.is_empty()
     }
 
+    /// Tells the number of each certificate that a list names.
+    pub(crate) fn each_number(&self, mut tell: impl FnMut(&[u8])) {
+        for list in &*self.0 {
+            // What was read before is read again rather than kept: lists may be long, and seldom change.
+            let Ok(read) = BorrowedCertRevocationList::from_der(&list.der) else { continue };
+            read.into_iter().flatten().for_each(|revoked| tell(revoked.serial_number));
+        }
+    }
+
     /// The number of the first certificate of a chain that is revoked, in hexadecimal digits.
     pub(crate) fn revoked(
         &self,
@@ -102,6 +111,17 @@ impl RevocationLists {
         })?;
         Some(revoked.serial().iter().map(|byte| format!("{byte:02x}")).collect())
     }
+}
+
+/// The numbers of a chain's certificates, in the form in which [`Bundles::each_revoked_number`] tells them.
+///
+/// [`Bundles::each_revoked_number`]: crate::Bundles::each_revoked_number
+pub fn chain_numbers(chain: &[CertificateDer<'_>]) -> Vec<Box<[u8]>> {
+    let number = |certificate: &CertificateDer<'_>| {
+        let certificate = EndEntityCert::try_from(certificate).ok()?;
+        Some(certificate.serial().into())
+    };
+    chain.iter().filter_map(number).collect()
 }
 
 impl PartialEq for RevocationLists {
