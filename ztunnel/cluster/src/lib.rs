@@ -18,6 +18,7 @@ pub mod kubernetes;
 mod manifests;
 pub mod objects;
 mod status;
+mod suggest;
 mod translate;
 
 pub use manifests::{ManifestSource, OpenError, Places, Problem, read};

@@ -112,7 +112,7 @@ impl Source {
         loop {
             let Translation { update, problems, .. } = self.manifests.next().await;
             for problem in &problems {
-                tracing::warn!(%problem, "manifest is broken; what was last read of it stays in force");
+                tracing::warn!(%problem, "manifest is broken, and not in force as it is written");
             }
             self.problems.replace(problems.iter().map(ToString::to_string).collect());
             self.store.apply(update);

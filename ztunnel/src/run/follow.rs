@@ -116,7 +116,7 @@ impl Notes {
 
     fn replace(&self, translation: &Translation) {
         for problem in &translation.problems {
-            tracing::warn!(%problem, "manifest is broken; what was last read of it stays in force");
+            tracing::warn!(%problem, "manifest is broken, and not in force as it is written");
         }
         for note in &translation.notes {
             tracing::info!(%note, "manifest is not followed to the letter");

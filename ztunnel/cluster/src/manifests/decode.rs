@@ -1,5 +1,6 @@
 //! Typed objects out of a [`Tree`]; an error says which field it is about, and on which line.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -9,6 +10,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::tree::{Key, Tree, Value};
+use crate::objects::Unread;
+use crate::suggest;
 
 /// What is wrong in a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +24,21 @@ pub(crate) struct Fault {
     pub(crate) message: String,
 }
 
-/// Reads an object.
-pub(crate) fn decode<T: DeserializeOwned>(tree: &Tree) -> Result<T, Fault> {
-    let node = Node { tree, path: Path::Root };
+/// What becomes of fields, and of words of an enumeration, that are not known. `metadata` and `status` may always have
+/// some.
+#[derive(Clone, Copy)]
+pub(super) enum Strangers<'a> {
+    /// Those that look misspelt are collected, and read as if they were not there.
+    Collected(&'a RefCell<Vec<Unread>>),
+    /// They make the object unreadable.
+    Refused,
+    /// They are read as if they were not there.
+    Tolerated,
+}
+
+/// Reads an object, or a part of one.
+pub(super) fn decode<T: DeserializeOwned>(tree: &Tree, strangers: Strangers<'_>) -> Result<T, Fault> {
+    let node = Node { tree, path: Path::Root, strangers };
     node.place(T::deserialize(node))
 }
 
@@ -40,9 +55,66 @@ enum Path<'p> {
 struct Node<'a> {
     tree: &'a Tree,
     path: Path<'a>,
+    strangers: Strangers<'a>,
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    fn pairs(&'a self, pairs: &'a [(Key, Tree)], skip_nulls: bool) -> Pairs<'a> {
+        Pairs { pairs: pairs.iter(), value: None, path: &self.path, skip_nulls, strangers: self.strangers }
+    }
+
+    fn items(&'a self, items: &'a [Tree]) -> Items<'a> {
+        Items { items: items.iter(), at: 0, path: &self.path, strangers: self.strangers }
+    }
+
+    /// Looks for fields that are not known. A type without fields reads none, and knows none.
+    fn check_fields(&self, pairs: &[(Key, Tree)], known: &'static [&'static str]) -> Result<(), Fault> {
+        if matches!(self.strangers, Strangers::Tolerated) || known.is_empty() {
+            return Ok(());
+        }
+        for (key, _) in pairs.iter().filter(|(_, value)| value.value != Value::Null) {
+            let of_all = matches!(self.path, Path::Root) && OF_ALL.contains(&&*key.text);
+            if of_all || known.contains(&&*key.text) {
+                continue;
+            }
+            let field = Path::Key(&self.path, &key.text).to_string();
+            let meant = suggest::nearest(&key.text, known);
+            match self.strangers {
+                Strangers::Refused => {
+                    let message = format!("is not known, {}", suggest::or_one_of(meant, known));
+                    return Err(Fault { line: key.line, field, message });
+                }
+                Strangers::Collected(unread) if meant.is_some() && !UNUSED.contains(&&*key.text) => {
+                    let (field, meant) = (field.into(), meant.map(Into::into));
+                    unread.borrow_mut().push(Unread { field, value: None, meant });
+                }
+                Strangers::Collected(_) | Strangers::Tolerated => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether a word is known. One that an enumeration has for all others is none.
+    fn check_word(&self, word: &str, known: &'static [&'static str]) -> Result<(), Fault> {
+        let words: Vec<_> = known.iter().copied().filter(|it| !it.eq_ignore_ascii_case("unknown")).collect();
+        if words.contains(&word) {
+            return Ok(());
+        }
+        let meant = suggest::nearest(word, &words);
+        match self.strangers {
+            Strangers::Collected(unread) => {
+                let field = self.path.to_string().into();
+                let (value, meant) = (Some(word.into()), meant.map(Into::into));
+                unread.borrow_mut().push(Unread { field, value, meant });
+                Ok(())
+            }
+            Strangers::Refused => {
+                let choice = suggest::or_one_of(meant, &words);
+                Err(Fault::custom(format_args!("{word:?} is not known, {choice}")))
+            }
+            Strangers::Tolerated => Ok(()),
+        }
+    }
     fn place<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| match fault.line {
             NOWHERE => Fault { line: self.tree.line, field: self.path.to_string(), ..fault },
@@ -59,8 +131,8 @@ impl<'de> Deserializer<'de> for Node<'_> {
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::Float(value) => visitor.visit_f64(*value),
             Value::Integer(value) => visitor.visit_i64(*value),
-            Value::List(items) => visitor.visit_seq(Items { items: items.iter(), at: 0, path: &self.path }),
-            Value::Map(pairs) => visitor.visit_map(Pairs::of(pairs, &self.path, false)),
+            Value::List(items) => visitor.visit_seq(self.items(items)),
+            Value::Map(pairs) => visitor.visit_map(self.pairs(pairs, false)),
             Value::Null => visitor.visit_unit(),
             Value::Text(text) => visitor.visit_str(text),
             Value::Unsigned(value) => visitor.visit_u64(*value),
@@ -100,14 +172,14 @@ impl<'de> Deserializer<'de> for Node<'_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.tree.value {
-            Value::Null => visitor.visit_seq(Items { items: [].iter(), at: 0, path: &self.path }),
+            Value::Null => visitor.visit_seq(self.items(&[])),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.tree.value {
-            Value::Null => visitor.visit_map(Pairs::of(&[], &self.path, false)),
+            Value::Null => visitor.visit_map(self.pairs(&[], false)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -115,12 +187,15 @@ impl<'de> Deserializer<'de> for Node<'_> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.tree.value {
-            Value::Null => self.place(visitor.visit_map(Pairs::of(&[], &self.path, true))),
-            Value::Map(pairs) => self.place(visitor.visit_map(Pairs::of(pairs, &self.path, true))),
+            Value::Null => self.place(visitor.visit_map(self.pairs(&[], true))),
+            Value::Map(pairs) => {
+                self.check_fields(pairs, fields)?;
+                self.place(visitor.visit_map(self.pairs(pairs, true)))
+            }
             // A struct that is written as a list of its fields is none.
             Value::List(_) => self.place(Err(Fault::custom("invalid type: list, expected a map"))),
             _ => self.deserialize_any(visitor),
@@ -130,11 +205,12 @@ impl<'de> Deserializer<'de> for Node<'_> {
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match &self.tree.value {
             Value::Text(text) => {
+                self.place(self.check_word(text, words))?;
                 let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
                 self.place(visitor.visit_enum(text))
             }
@@ -161,6 +237,7 @@ struct Items<'a> {
     items: std::slice::Iter<'a, Tree>,
     at: usize,
     path: &'a Path<'a>,
+    strangers: Strangers<'a>,
 }
 
 impl<'de> SeqAccess<'de> for Items<'_> {
@@ -168,7 +245,7 @@ impl<'de> SeqAccess<'de> for Items<'_> {
 
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Fault> {
         let Some(tree) = self.items.next() else { return Ok(None) };
-        let node = Node { tree, path: Path::Index(self.path, self.at) };
+        let node = Node { tree, path: Path::Index(self.path, self.at), strangers: self.strangers };
         self.at += 1;
         node.place(seed.deserialize(node)).map(Some)
     }
@@ -183,11 +260,16 @@ struct Pairs<'a> {
     value: Option<(&'a Key, &'a Tree)>,
     path: &'a Path<'a>,
     skip_nulls: bool,
+    strangers: Strangers<'a>,
 }
 
 impl<'a> Pairs<'a> {
-    fn of(pairs: &'a [(Key, Tree)], path: &'a Path<'a>, skip_nulls: bool) -> Self {
-        Self { pairs: pairs.iter(), value: None, path, skip_nulls }
+    /// What becomes of strangers below a key.
+    fn strangers_below(&self, key: &str) -> Strangers<'a> {
+        match (self.path, key) {
+            (Path::Root, "metadata" | "status") => Strangers::Tolerated,
+            _ => self.strangers,
+        }
     }
 }
 
@@ -212,7 +294,8 @@ impl<'de> MapAccess<'de> for Pairs<'_> {
         let Some((key, tree)) = self.value.take() else {
             return Err(Fault::custom("a value is read before its key"));
         };
-        let node = Node { tree, path: Path::Key(self.path, &key.text) };
+        let strangers = self.strangers_below(&key.text);
+        let node = Node { tree, path: Path::Key(self.path, &key.text), strangers };
         node.place(seed.deserialize(node))
     }
 
@@ -248,6 +331,12 @@ impl fmt::Display for Path<'_> {
         }
     }
 }
+
+/// Fields that every object may have, whatever is read of it.
+const OF_ALL: &[&str] = &["apiVersion", "kind", "status"];
+
+/// Fields of the API that mean nothing here, and are near to one that does.
+const UNUSED: &[&str] = &["externalTrafficPolicy"];
 
 /// The line of a fault that has no place yet.
 const NOWHERE: u64 = u64::MAX;

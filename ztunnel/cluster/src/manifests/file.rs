@@ -6,13 +6,14 @@ use std::num::NonZeroU64;
 use std::path::Path;
 
 use foldhash::quality::RandomState;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::decode::Fault;
 use super::document::{Document, split};
+use super::stand_in::StandIn;
 use super::tree::{Lines, Tree};
 use super::{Problem, kinds};
-use crate::objects::{Object, ObjectRef, Shared};
+use crate::objects::{Object, ObjectRef, Shared, Unread};
 
 /// What reading one file may use of reading others.
 #[derive(Debug, Default)]
@@ -26,7 +27,11 @@ pub(super) struct Memory {
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) chunks: Vec<Chunk>,
+    /// What is in force instead of objects that were never read.
+    stand_ins: Vec<Chunk>,
     pub(super) problems: Vec<Problem>,
+    /// What seems misspelt, and whose it is.
+    pub(super) unread: Vec<(ObjectRef, Unread)>,
 }
 
 /// The objects of one document.
@@ -54,8 +59,16 @@ impl File {
     pub(super) fn reread(&self, path: &Path, text: &str, memory: &mut Memory) -> Self {
         let known = self.chunks.iter().filter_map(|chunk| Some((chunk.digest?, chunk))).collect();
         let next = Self::default();
-        let mut reading =
-            Reading { before: self, known, path, next, memory, kept: Vec::new(), keep_all: false };
+        let mut reading = Reading {
+            before: self,
+            known,
+            path,
+            next,
+            memory,
+            kept: Vec::new(),
+            keep_all: false,
+            stand_ins: Vec::new(),
+        };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if path.extension().is_some_and(|extension| extension == "json") {
             // JSON is YAML but for tabs, which it has between tokens only.
@@ -73,13 +86,19 @@ impl File {
     pub(super) fn unreadable(&self, path: &Path, error: &std::io::Error) -> Self {
         let message = format!("cannot be read: {error}");
         let problem = Problem { file: path.into(), line: 0, object: None, field: String::new(), message };
-        Self { chunks: self.chunks.clone(), problems: vec![problem] }
+        Self {
+            chunks: self.chunks.clone(),
+            stand_ins: self.stand_ins.clone(),
+            problems: vec![problem],
+            unread: self.unread.clone(),
+        }
     }
 
     /// Its objects, and the line that each starts on.
     pub(super) fn objects(&self) -> impl Iterator<Item = (&Named, u64)> {
         self.chunks
             .iter()
+            .chain(&self.stand_ins)
             .flat_map(|chunk| chunk.objects.iter().map(|named| (named, chunk.line + named.below)))
     }
 }
@@ -109,6 +128,8 @@ struct Reading<'a> {
     /// Broken objects that are known by name.
     kept: Vec<ObjectRef>,
     keep_all: bool,
+    /// What broken objects are until they can be read, if nothing is known of them; each with its problem's place.
+    stand_ins: Vec<(Chunk, usize, &'static str)>,
 }
 
 impl Reading<'_> {
@@ -123,23 +144,39 @@ impl Reading<'_> {
             Ok(read) => read,
             Err(fault) => return self.broken(None, fault),
         };
-        let mut chunk = Chunk { digest, line: document.line, objects: SmallVec::new() };
+        let mut chunk = Chunk::of(document, digest);
         for it in read {
+            let below = it.line.checked_sub(document.line).unwrap_or_else(|| document.blank_lines());
             match (it.object, it.reference) {
                 (Ok(mut object), Some(mut reference)) => {
                     self.memory.shared.object(&mut reference, &mut object);
-                    let below = it.line.checked_sub(document.line).unwrap_or_else(|| document.blank_lines());
+                    if !it.unread.is_empty() {
+                        // Few are misspelt: they are read again each time, so that no other has to remember.
+                        chunk.digest = None;
+                        let unread = it.unread.into_iter().map(|unread| (reference.clone(), unread));
+                        self.next.unread.extend(unread);
+                    }
                     chunk.objects.push(Named { reference, object, below });
                 }
                 (Ok(_), None) => {}
                 (Err(fault), reference) => {
                     chunk.digest = None;
+                    if let (Some(reference), Some(stand_in)) = (&reference, it.stand_in) {
+                        self.stand_in(document, reference, below, stand_in);
+                    }
                     self.broken(reference, fault);
                 }
             }
         }
         chunk.objects.shrink_to_fit();
         self.next.chunks.push(chunk);
+    }
+
+    /// Remembers what may be in force instead of a broken object, whose problem comes next.
+    fn stand_in(&mut self, document: Document<'_>, broken: &ObjectRef, below: u64, it: StandIn) {
+        let named = Named { reference: broken.clone(), object: it.object, below };
+        let chunk = Chunk { objects: smallvec![named], ..Chunk::of(document, None) };
+        self.stand_ins.push((chunk, self.next.problems.len(), it.meaning));
     }
 
     fn broken(&mut self, object: Option<ObjectRef>, fault: Fault) {
@@ -157,18 +194,42 @@ impl Reading<'_> {
             return self.next;
         }
         let named: HashSet<&ObjectRef> = self.next.objects().map(|(named, _)| &named.reference).collect();
-        let stays = |reference: &ObjectRef| {
-            !named.contains(reference) && (self.keep_all || self.kept.contains(reference))
-        };
         let mut staying = Vec::new();
         for chunk in &self.before.chunks {
-            let objects = chunk.objects.iter().filter(|named| stays(&named.reference));
-            let objects: SmallVec<_> = objects.cloned().collect();
+            let stays = |it: &&Named| {
+                !named.contains(&it.reference) && (self.keep_all || self.kept.contains(&it.reference))
+            };
+            let objects: SmallVec<_> = chunk.objects.iter().filter(stays).cloned().collect();
             if !objects.is_empty() {
                 staying.push(Chunk { digest: None, line: chunk.line, objects });
             }
         }
+        // A stand-in gives way to that of what is written now.
+        let stays = |it: &&Chunk| {
+            let mut all = it.objects.iter().map(|named| &named.reference);
+            self.keep_all && all.all(|it| !named.contains(it) && !self.kept.contains(it))
+        };
+        let mut stand_ins: Vec<_> = self.before.stand_ins.iter().filter(stays).cloned().collect();
+        let is_known = |it: &Named| {
+            let mut stays = staying.iter().flat_map(|chunk| &chunk.objects);
+            named.contains(&it.reference) || stays.any(|named| named.reference == it.reference)
+        };
+        let new = self.stand_ins.into_iter().filter(|(chunk, ..)| !chunk.objects.iter().any(is_known));
+        let new: Vec<_> = new.collect();
+        for (chunk, problem, meaning) in new {
+            if let Some(problem) = self.next.problems.get_mut(problem) {
+                problem.message = format!("{}; {meaning}", problem.message);
+            }
+            stand_ins.push(chunk);
+        }
         self.next.chunks.extend(staying);
+        self.next.stand_ins = stand_ins;
         self.next
+    }
+}
+
+impl Chunk {
+    fn of(document: Document<'_>, digest: Option<NonZeroU64>) -> Self {
+        Self { digest, line: document.line, objects: SmallVec::new() }
     }
 }

@@ -156,6 +156,7 @@ pub(super) fn together<'a>(files: impl Iterator<Item = (&'a Path, &'a File)>) ->
     let mut seen: HashMap<&ObjectRef, (&Path, u64), RandomState> = HashMap::default();
     for (path, file) in files {
         problems.extend(file.problems.iter().cloned());
+        objects.unread.extend(file.unread.iter().cloned());
         for (Named { reference, object, .. }, line) in file.objects() {
             // Of other kinds there may be several that only their API groups tell apart.
             let is_read = !matches!(object, Object::Ignored | Object::Skipped);

@@ -6,6 +6,7 @@ mod file;
 mod folder;
 mod kinds;
 mod problem;
+mod stand_in;
 mod tree;
 mod watch;
 

@@ -14,6 +14,7 @@ mod reference;
 mod security;
 mod service;
 mod share;
+mod unread;
 mod values;
 
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub use gateway::{
 pub use meta::{Annotations, Expression, Labels, Metadata, Operator, OwnerReference, Selector};
 pub use network_policy::{
     IpBlock, NetworkPolicy, NetworkPolicyEgress, NetworkPolicyIngress, NetworkPolicyPeer, NetworkPolicyPort,
-    NetworkPolicySpec,
+    NetworkPolicySpec, PolicyType,
 };
 pub use pod::{
     Conditions, Container, ContainerPort, DnsConfig, DnsOption, DnsPolicy, Phase, Pod, PodSpec, PodStatus,
@@ -54,6 +55,7 @@ pub use service::{
     SessionAffinityConfig, TrafficDistribution,
 };
 pub(crate) use share::Shared;
+pub use unread::Unread;
 pub use values::{PortRef, Protocol, Time};
 
 /// All objects of a cluster that the mesh depends on. No two of a kind have one namespace and name.
@@ -85,6 +87,8 @@ pub struct Objects {
     pub workload_entries: Vec<Arc<WorkloadEntry>>,
     /// Objects that would mean something to Istio, and mean nothing here.
     pub ignored: Vec<ObjectRef>,
+    /// What seems misspelt.
+    pub unread: Vec<(ObjectRef, Unread)>,
     /// How many objects of other kinds there are.
     pub skipped: usize,
 }

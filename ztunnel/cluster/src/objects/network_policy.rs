@@ -22,12 +22,24 @@ pub struct NetworkPolicy {
 pub struct NetworkPolicySpec {
     /// The pods; all of the namespace where it says nothing.
     pub pod_selector: Selector,
-    /// `Ingress`, `Egress`; without any, Ingress, and Egress where there are rules for it.
-    pub policy_types: Vec<Arc<str>>,
+    /// What it is about; without any, Ingress, and Egress where there are rules for it.
+    pub policy_types: Vec<PolicyType>,
     /// Who may connect to the pods.
     pub ingress: Vec<NetworkPolicyIngress>,
     /// Where the pods may connect to: how many rules there are is all that is read.
     pub egress: Vec<NetworkPolicyEgress>,
+}
+
+/// One of `policyTypes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum PolicyType {
+    /// Where the pods may connect to.
+    Egress,
+    /// Who may connect to the pods.
+    Ingress,
+    /// A type that is not known.
+    #[serde(other)]
+    Unknown,
 }
 
 /// One of `ingress`.
@@ -81,14 +93,14 @@ pub struct NetworkPolicyPort {
 impl NetworkPolicySpec {
     /// Whether it says who may connect to the pods.
     pub fn is_about_ingress(&self) -> bool {
-        self.policy_types.is_empty() || self.policy_types.iter().any(|it| &**it == "Ingress")
+        self.policy_types.is_empty() || self.policy_types.contains(&PolicyType::Ingress)
     }
 
     /// Whether it says where the pods may connect to.
     pub fn is_about_egress(&self) -> bool {
         match self.policy_types.is_empty() {
             true => !self.egress.is_empty(),
-            false => self.policy_types.iter().any(|it| &**it == "Egress"),
+            false => self.policy_types.contains(&PolicyType::Egress),
         }
     }
 }

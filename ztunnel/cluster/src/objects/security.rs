@@ -32,6 +32,8 @@ pub struct AuthorizationPolicySpec {
     pub rules: Vec<Rule>,
     /// What a match means.
     pub action: PolicyAction,
+    /// Whom `CUSTOM` asks.
+    pub provider: Option<IgnoredAny>,
 }
 
 /// `action` of an AuthorizationPolicy.

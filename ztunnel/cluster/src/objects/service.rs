@@ -60,7 +60,7 @@ pub enum ServiceType {
     ExternalName,
     /// Any of those that have endpoints.
     #[default]
-    #[serde(other)]
+    #[serde(rename = "ClusterIP", alias = "LoadBalancer", alias = "NodePort", other)]
     Addressed,
 }
 

@@ -28,7 +28,7 @@ pub enum Protocol {
     #[serde(rename = "TCP")]
     Tcp,
     /// UDP, SCTP and whatever else there may be.
-    #[serde(other)]
+    #[serde(rename = "UDP", alias = "SCTP", other)]
     Other,
 }
 

@@ -2,9 +2,9 @@
 
 use mesh::{EgressEntry, EgressList, EgressMode};
 
-use super::names;
 use super::namespaces::invalid;
 use super::note::{Notes, Remark};
+use super::{misspelt, names};
 use crate::objects::{Metadata, ObjectRef};
 
 /// What a namespace's pods may do by UDP (`ambient.mesh/udp`).
@@ -17,13 +17,14 @@ pub enum UdpMode {
     Deny,
 }
 
-/// The mode for destinations that the mesh does not know; or what is written and means none.
-fn mode(namespace: &Metadata) -> Result<EgressMode, &str> {
+/// The mode for destinations that the mesh does not know; or what is written and means none, and under which name.
+fn mode(namespace: &Metadata) -> Result<EgressMode, (&str, &str)> {
     match namespace.setting(names::EGRESS) {
-        None | Some("" | "allow") => Ok(EgressMode::Allow),
+        Some("" | "allow") => Ok(EgressMode::Allow),
         Some("deny") => Ok(EgressMode::Deny),
         Some("log") => Ok(EgressMode::Log),
-        Some(other) => Err(other),
+        Some(other) => Err((names::EGRESS, other)),
+        None => misspelt::limit(namespace, names::EGRESS).map_or(Ok(EgressMode::Allow), Err),
     }
 }
 
@@ -35,9 +36,8 @@ pub(super) fn is_denied(namespace: &Metadata) -> bool {
 /// Mode and list of a namespace, with what there is to say of them.
 pub(super) fn settings(namespace: &Metadata, notes: &mut Notes) -> (EgressMode, EgressList) {
     let reference = || ObjectRef::of(names::NAMESPACE, namespace);
-    let mode = mode(namespace).unwrap_or_else(|other| {
-        notes.add(reference(), invalid(names::EGRESS, other));
-        // Who writes something here wants less than everything.
+    let mode = mode(namespace).unwrap_or_else(|(field, value)| {
+        notes.add(reference(), denied(field, value));
         EgressMode::Deny
     });
     let text = namespace.annotation(names::EGRESS_ALLOW).unwrap_or_default();
@@ -59,12 +59,20 @@ pub(super) fn settings(namespace: &Metadata, notes: &mut Notes) -> (EgressMode, 
 
 /// What the pods of a namespace may do by UDP.
 pub(super) fn udp(namespace: &Metadata, notes: &mut Notes) -> UdpMode {
-    match namespace.setting(names::UDP) {
-        None | Some("" | "allow") => UdpMode::Allow,
-        Some("deny") => UdpMode::Deny,
-        Some(other) => {
-            notes.add(ObjectRef::of(names::NAMESPACE, namespace), invalid(names::UDP, other));
-            UdpMode::Deny
-        }
-    }
+    let (field, value) = match namespace.setting(names::UDP) {
+        Some("" | "allow") => return UdpMode::Allow,
+        Some("deny") => return UdpMode::Deny,
+        Some(other) => (names::UDP, other),
+        None => match misspelt::limit(namespace, names::UDP) {
+            Some(limit) => limit,
+            None => return UdpMode::Allow,
+        },
+    };
+    notes.add(ObjectRef::of(names::NAMESPACE, namespace), denied(field, value));
+    UdpMode::Deny
+}
+
+/// Who writes something wants less than everything, and must not get everything for a slip of the pen.
+fn denied(field: &str, value: &str) -> Remark {
+    Remark::ReadStrictly { field: field.into(), value: value.into(), instead: "deny" }
 }

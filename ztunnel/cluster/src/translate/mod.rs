@@ -12,6 +12,7 @@ mod guards;
 mod hash;
 mod ignored;
 mod local;
+mod misspelt;
 mod names;
 mod namespaces;
 mod network_policies;
@@ -101,6 +102,7 @@ struct Scene<'a> {
 /// What the objects mean to the mesh. `reported` says which pods are captured.
 pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) -> Translation {
     let mut notes = Notes::default();
+    misspelt::note(objects, &mut notes);
     let namespaces = Namespaces::new(objects);
     let scene = Scene {
         settings,

@@ -10,6 +10,9 @@ pub(super) const SERVICE: &str = "Service";
 pub(super) const SERVICE_ENTRY: &str = "ServiceEntry";
 pub(super) const WORKLOAD_ENTRY: &str = "WorkloadEntry";
 
+/// Domain of the labels and annotations that are ours alone.
+pub(super) const OURS: &str = "ambient.mesh/";
+
 pub(super) const ALLOW_EXCLUSIONS: &str = "ambient.mesh/allow-exclusions";
 pub(super) const ACCESS_LOG: &str = "ambient.mesh/access-log";
 pub(super) const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture";

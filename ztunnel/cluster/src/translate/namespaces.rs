@@ -61,6 +61,8 @@ fn settings(metadata: &Metadata, notes: &mut Notes) -> NamespaceSettings {
             None
         }
     });
+    // Read where pods ask for exclusions; whatever else it says, they get none.
+    let _ = truth(metadata, names::NAMESPACE, names::ALLOW_EXCLUSIONS, notes);
     (settings.egress, settings.egress_allow) = egress::settings(metadata, notes);
     settings
 }

@@ -59,6 +59,16 @@ pub enum Remark {
         /// Its value.
         value: Arc<str>,
     },
+    /// A name, or the value of a field that has a few words only, is not known.
+    #[error("{}", unread(field, value.as_deref(), meant.as_deref()))]
+    NotKnown {
+        /// The field, label or annotation.
+        field: Arc<str>,
+        /// Its value, where the field is known.
+        value: Option<Arc<str>>,
+        /// What was probably meant.
+        meant: Option<Arc<str>>,
+    },
     /// A rule of an ALLOW or AUDIT policy asks for what no connection has: it never matches.
     #[error("rule {rule} never matches here: it asks for {fields}")]
     RuleDropped {
@@ -82,6 +92,16 @@ pub enum Remark {
         rule: usize,
         /// What it asks for.
         fields: String,
+    },
+    /// A setting is not understood, and read as the one that permits least.
+    #[error("{field}: {value:?} is not understood: {instead} is in force")]
+    ReadStrictly {
+        /// The label or annotation.
+        field: Arc<str>,
+        /// Its value.
+        value: Arc<str>,
+        /// What is in force.
+        instead: &'static str,
     },
     /// The waypoint enforces it, not the node.
     #[error("not enforced at the node: it targets a waypoint")]
@@ -153,6 +173,12 @@ impl Notes {
     pub(super) fn finish(self) -> Vec<Note> {
         self.0.into_iter().collect()
     }
+}
+
+fn unread(field: &str, value: Option<&str>, meant: Option<&str>) -> String {
+    let value = value.map(|value| format!(": {value:?}")).unwrap_or_default();
+    let meant = meant.map(|meant| format!(", did you mean {meant:?}?")).unwrap_or_default();
+    format!("{field}{value} is not known{meant}")
 }
 
 impl std::fmt::Display for Note {

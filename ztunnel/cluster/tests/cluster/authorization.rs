@@ -176,7 +176,6 @@ fn what_the_node_cannot_enforce_is_said() {
             "{action: CUSTOM, provider: {name: x}, rules: [{}]}",
             "not enforced: action CUSTOM is not supported",
         ),
-        ("{action: Deny}", "not enforced: action of another name is not supported"),
         ("{targetRefs: [{kind: Service, name: cart}]}", "not enforced at the node: it targets a waypoint"),
         ("{targetRef: {kind: Gateway, name: w}}", "not enforced at the node: it targets a waypoint"),
     ] {

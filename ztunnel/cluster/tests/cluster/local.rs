@@ -226,6 +226,6 @@ fn a_namespace_says_what_its_pods_may_reach_outside() {
     );
     assert_eq!(
         settings("ambient.mesh/udp: none").notes(),
-        ["Namespace shop: ambient.mesh/udp: \"none\" is ignored"]
+        ["Namespace shop: ambient.mesh/udp: \"none\" is not understood: deny is in force"]
     );
 }

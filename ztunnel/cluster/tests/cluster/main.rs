@@ -5,6 +5,7 @@ mod enrolment;
 mod entries;
 mod local;
 mod mesh_of;
+mod misspelt;
 mod network_policies;
 mod peer_authentication;
 mod problems;

@@ -54,7 +54,6 @@ fn narrower_modes_count_more_and_unset_ones_inherit() {
         (&[(WORKLOAD, "STRICT")], false),
         (&[(MESH, "DISABLE")], true),
         (&[("other/all", "STRICT")], true),
-        (&[(NAMESPACE, "FUTURE")], false),
     ] {
         let text: String = modes.iter().map(|(name, value)| mode(name, value)).collect();
         let mesh = with(&text);

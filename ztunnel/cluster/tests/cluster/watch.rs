@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use authz::Action;
 use cluster::{ManifestSource, Places, StatusFolder, Translation};
 use mesh::Change;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::mesh_of::{pod, settings};
+use crate::mesh_of::{object, pod, settings};
 
 /// Longer than any machine needs for one change, and shorter than the slow look's period: the kernel's word is what
 /// brings a change.
@@ -123,6 +124,40 @@ async fn a_broken_document_leaves_what_it_was_in_force() {
     let translation = watched.next().await;
     assert_eq!(pods(&translation), ["cart@10.0.0.4"]);
     assert_eq!(translation.problems, []);
+}
+
+#[tokio::test]
+async fn a_broken_policy_leaves_what_it_was_in_force_and_closes_if_it_never_was() {
+    let policy = |spec: &str| object("security.istio.io/v1", "AuthorizationPolicy", "shop/p", spec);
+    let rules = |translation: &Translation| {
+        let policies = translation.update.policies.iter().filter_map(|change| match change {
+            Change::Upsert(policy) if &*policy.name.name == "p" => Some((policy.action, policy.rules.len())),
+            Change::Upsert(_) | Change::Remove(_) => None,
+        });
+        policies.collect::<Vec<_>>()
+    };
+    let mut watched = Watched::new(&[("a.yaml", policy("{action: AUDIT, rules: [{}, {}]}"))]).await;
+    watched.write("a.yaml", &policy("{acton: DENY, rules: [{}]}"));
+    let translation = watched.next().await;
+    assert_eq!((rules(&translation), translation.problems.len()), (vec![(Action::Audit, 2)], 1));
+    assert!(translation.problems[0].message.ends_with("did you mean \"action\"?"));
+
+    watched.write("a.yaml", "");
+    assert_eq!(rules(&watched.next().await), []);
+    let selecting =
+        |app: &str, more: &str| policy(&format!("{{selector: {{matchLabels: {{app: {app}}}}}, {more}}}"));
+    watched.write("a.yaml", &selecting("cart", "acton: ALLOW"));
+    assert_eq!(rules(&watched.next().await), [(Action::Deny, 1)]);
+    // What is closed follows what is written, and stays closed while nothing can be read.
+    watched.write("a.yaml", &selecting("web", "acton: ALLOW"));
+    let scopes = |translation: &Translation| translation.update.policies.len();
+    let closed = watched.next().await;
+    watched.write("a.yaml", &selecting("web", "acton: ALLOW").replace("metadata:", "metadata: ["));
+    let translation = watched.next().await;
+    assert_eq!((rules(&translation), scopes(&translation)), (vec![(Action::Deny, 1)], scopes(&closed)));
+    watched.write("a.yaml", &selecting("web", "action: ALLOW"));
+    let translation = watched.next().await;
+    assert_eq!((rules(&translation), translation.problems), (vec![(Action::Allow, 0)], vec![]));
 }
 
 #[tokio::test]

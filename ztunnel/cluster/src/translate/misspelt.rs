@@ -1,0 +1,67 @@
+//! Names that mean nothing, and are most likely misspelt.
+
+use super::names;
+use super::note::{Notes, Remark};
+use crate::objects::{Metadata, ObjectRef, Objects, Unread};
+use crate::suggest;
+
+/// Notes what was not read of the objects, and labels and annotations of ours that mean nothing where they are.
+pub(super) fn note(objects: &Objects, notes: &mut Notes) {
+    for (object, Unread { field, value, meant }) in &objects.unread {
+        let (field, value, meant) = (field.clone(), value.clone(), meant.clone());
+        notes.add(object.clone(), Remark::NotKnown { field, value, meant });
+    }
+    for namespace in &objects.namespaces {
+        names_of(names::NAMESPACE, &namespace.metadata, notes);
+    }
+    let pods = objects.pods.iter().map(|it| (names::POD, &it.metadata));
+    let services = objects.services.iter().map(|it| (names::SERVICE, &it.metadata));
+    let service_entries = objects.service_entries.iter().map(|it| (names::SERVICE_ENTRY, &it.metadata));
+    let workload_entries = objects.workload_entries.iter().map(|it| (names::WORKLOAD_ENTRY, &it.metadata));
+    let gateways = objects.gateways.iter().map(|it| (names::GATEWAY, &it.metadata));
+    for (kind, metadata) in
+        pods.chain(services).chain(service_entries).chain(workload_entries).chain(gateways)
+    {
+        names_of(kind, metadata, notes);
+    }
+}
+
+/// What a namespace says that looks like a limit of `key`, and its name, which is not known.
+pub(super) fn limit<'a>(namespace: &'a Metadata, key: &'static str) -> Option<(&'a str, &'a str)> {
+    let mut limits = own(namespace)
+        .filter(|(name, value)| !OF_NAMESPACES.contains(name) && !matches!(*value, "" | "allow"));
+    limits.find(|(name, _)| nearest(name) == Some(key))
+}
+
+fn names_of(kind: &str, metadata: &Metadata, notes: &mut Notes) {
+    for (name, _) in own(metadata) {
+        let is_known = OF_NAMESPACES.contains(&name);
+        if is_known && kind == names::NAMESPACE {
+            continue;
+        }
+        let field = name.into();
+        let remark = match is_known {
+            true => Remark::Unsupported { field },
+            false => Remark::NotKnown { field, value: None, meant: nearest(name).map(Into::into) },
+        };
+        notes.add(ObjectRef::of(kind, metadata), remark);
+    }
+}
+
+/// Labels and annotations of ours.
+fn own(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
+    let all = metadata.labels.iter().chain(metadata.annotations.0.iter());
+    all.map(|(key, value)| (&**key, &**value)).filter(|(key, _)| key.starts_with(names::OURS))
+}
+
+/// The name that was meant. What they begin with is no part of what may be misspelt.
+fn nearest(name: &str) -> Option<&'static str> {
+    let bare = |name: &'static str| name.strip_prefix(names::OURS).unwrap_or(name);
+    let known = OF_NAMESPACES.map(bare);
+    let meant = suggest::nearest(name.strip_prefix(names::OURS)?, &known)?;
+    OF_NAMESPACES.into_iter().find(|name| bare(name) == meant)
+}
+
+/// What a namespace may say.
+const OF_NAMESPACES: [&str; 5] =
+    [names::ACCESS_LOG, names::ALLOW_EXCLUSIONS, names::EGRESS, names::EGRESS_ALLOW, names::UDP];
