@@ -1,6 +1,5 @@
 //! Typed objects out of a [`Tree`]; an error says which field it is about, and on which line.
 
-use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
@@ -9,9 +8,8 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
+use super::strangers::Strangers;
 use super::tree::{Key, Tree, Value};
-use crate::objects::Unread;
-use crate::suggest;
 
 /// What is wrong in a document, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +20,6 @@ pub(crate) struct Fault {
     pub(crate) field: String,
     /// What is wrong with it.
     pub(crate) message: String,
-}
-
-/// What becomes of fields, and of words of an enumeration, that are not known. `metadata` and `status` may always have
-/// some.
-#[derive(Clone, Copy)]
-pub(super) enum Strangers<'a> {
-    /// Those that look misspelt are collected, and read as if they were not there.
-    Collected(&'a RefCell<Vec<Unread>>),
-    /// They make the object unreadable.
-    Refused,
-    /// They are read as if they were not there.
-    Tolerated,
 }
 
 /// Reads an object, or a part of one.
@@ -69,52 +55,18 @@ impl<'a> Node<'a> {
 
     /// Looks for fields that are not known. A type without fields reads none, and knows none.
     fn check_fields(&self, pairs: &[(Key, Tree)], known: &'static [&'static str]) -> Result<(), Fault> {
-        if matches!(self.strangers, Strangers::Tolerated) || known.is_empty() {
+        if known.is_empty() {
             return Ok(());
         }
         for (key, _) in pairs.iter().filter(|(_, value)| value.value != Value::Null) {
             let of_all = matches!(self.path, Path::Root) && OF_ALL.contains(&&*key.text);
-            if of_all || known.contains(&&*key.text) {
-                continue;
-            }
-            let field = Path::Key(&self.path, &key.text).to_string();
-            let meant = suggest::nearest(&key.text, known);
-            match self.strangers {
-                Strangers::Refused => {
-                    let message = format!("is not known, {}", suggest::or_one_of(meant, known));
-                    return Err(Fault { line: key.line, field, message });
-                }
-                Strangers::Collected(unread) if meant.is_some() && !UNUSED.contains(&&*key.text) => {
-                    let (field, meant) = (field.into(), meant.map(Into::into));
-                    unread.borrow_mut().push(Unread { field, value: None, meant });
-                }
-                Strangers::Collected(_) | Strangers::Tolerated => {}
-            }
+            let field = || Path::Key(&self.path, &key.text).to_string();
+            let checked = if of_all { Ok(()) } else { self.strangers.field(&key.text, known, field) };
+            checked.map_err(|message| Fault { line: key.line, field: field(), message })?;
         }
         Ok(())
     }
 
-    /// Looks whether a word is known. One that an enumeration has for all others is none.
-    fn check_word(&self, word: &str, known: &'static [&'static str]) -> Result<(), Fault> {
-        let words: Vec<_> = known.iter().copied().filter(|it| !it.eq_ignore_ascii_case("unknown")).collect();
-        if words.contains(&word) {
-            return Ok(());
-        }
-        let meant = suggest::nearest(word, &words);
-        match self.strangers {
-            Strangers::Collected(unread) => {
-                let field = self.path.to_string().into();
-                let (value, meant) = (Some(word.into()), meant.map(Into::into));
-                unread.borrow_mut().push(Unread { field, value, meant });
-                Ok(())
-            }
-            Strangers::Refused => {
-                let choice = suggest::or_one_of(meant, &words);
-                Err(Fault::custom(format_args!("{word:?} is not known, {choice}")))
-            }
-            Strangers::Tolerated => Ok(()),
-        }
-    }
     fn place<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| match fault.line {
             NOWHERE => Fault { line: self.tree.line, field: self.path.to_string(), ..fault },
@@ -210,13 +162,40 @@ impl<'de> Deserializer<'de> for Node<'_> {
     ) -> Result<V::Value, Fault> {
         match &self.tree.value {
             Value::Text(text) => {
-                self.place(self.check_word(text, words))?;
+                let checked = self.strangers.word(text, words, || self.path.to_string());
+                self.place(checked.map_err(Fault::custom))?;
                 let text: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
                 self.place(visitor.visit_enum(text))
             }
             Value::Null => self.place(visitor.visit_enum("".into_deserializer())),
             _ => self.deserialize_any(visitor),
         }
+    }
+
+    /// Every number of this width is a port.
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let port = match &self.tree.value {
+            Value::Integer(number) => u16::try_from(*number).ok(),
+            _ => None,
+        };
+        self.place(match port {
+            Some(port) => visitor.visit_u16(port),
+            None => Err(Fault::custom(format_args!("{}, want a port from 1 to 65535", self.tree.value))),
+        })
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = match &self.tree.value {
+            Value::Integer(number) => u32::try_from(*number).ok(),
+            _ => None,
+        };
+        self.place(match number {
+            Some(number) => visitor.visit_u32(number),
+            None => {
+                let wrong = format_args!("{}, want a whole number from 0 to {}", self.tree.value, u32::MAX);
+                Err(Fault::custom(wrong))
+            }
+        })
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -228,7 +207,7 @@ impl<'de> Deserializer<'de> for Node<'_> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
+        i8 i16 i32 i64 i128 u8 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple
         tuple_struct ignored_any
     }
 }
@@ -334,9 +313,6 @@ impl fmt::Display for Path<'_> {
 
 /// Fields that every object may have, whatever is read of it.
 const OF_ALL: &[&str] = &["apiVersion", "kind", "status"];
-
-/// Fields of the API that mean nothing here, and are near to one that does.
-const UNUSED: &[&str] = &["externalTrafficPolicy"];
 
 /// The line of a fault that has no place yet.
 const NOWHERE: u64 = u64::MAX;

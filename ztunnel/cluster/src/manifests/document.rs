@@ -16,6 +16,33 @@ impl Document<'_> {
     }
 }
 
+impl Document<'_> {
+    /// The kind and name that it seems to be about, by its text alone: of use where it cannot be parsed.
+    pub(super) fn subject(&self) -> Option<String> {
+        let kind =
+            lines(self.text).filter(|line| line.starts_with("kind")).find_map(|line| value(line, "kind"))?;
+        let mut lines = lines(self.text).skip_while(|line| !line.starts_with("metadata:"));
+        let flow =
+            lines.next().and_then(|line| line.split(['{', ',', '[']).find_map(|part| value(part, "name")));
+        let below = || {
+            let mut below = lines.take_while(|line| line.starts_with([' ', '\t', '#']));
+            below.find_map(|line| value(line.trim_start(), "name"))
+        };
+        Some(match flow.or_else(below) {
+            Some(name) => format!("{kind} {name}"),
+            None => kind.to_owned(),
+        })
+    }
+}
+
+/// The short value of a key, where the text is about that.
+fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    let value = text.trim_start_matches(' ').strip_prefix(key)?.strip_prefix(':')?;
+    let end = value.find(['#', ',', '}', ']', '{', '[']).unwrap_or(value.len());
+    let value = value[..end].trim().trim_matches(['"', '\'']);
+    (!value.is_empty() && value.len() <= MAX_NAME).then_some(value)
+}
+
 /// A blank line, a comment, a directive, or a marker with nothing after it.
 pub(super) fn says_nothing(line: &str) -> bool {
     let content = line.strip_prefix("---").unwrap_or(line).trim_start();
@@ -62,9 +89,26 @@ fn is_marker(line: &str, marker: &str) -> bool {
     line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
+/// Longest name of an object.
+const MAX_NAME: usize = 253;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_document_that_cannot_be_parsed_says_what_it_seems_to_be_about() {
+        for (text, subject) in [
+            ("kind: Pod\nmetadata:\n  # which\n  name: cart\nspec: [\n", Some("Pod cart")),
+            ("metadata: {namespace: a, name: \"cart\"}\nkind: Pod # a\nspec: [\n", Some("Pod cart")),
+            ("kind: Pod\nmetadata:\n  labels: {}\nspec:\n  name: x\n", Some("Pod")),
+            ("items:\n- kind: Pod\n  metadata: [\n", None),
+            ("kind: [\n", None),
+            ("spec:\n", None),
+        ] {
+            assert_eq!(Document { line: 1, text }.subject().as_deref(), subject, "{text}");
+        }
+    }
 
     #[test]
     fn documents_know_their_line() {

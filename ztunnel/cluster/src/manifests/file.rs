@@ -67,6 +67,7 @@ impl File {
             memory,
             kept: Vec::new(),
             keep_all: false,
+            count: 0,
             stand_ins: Vec::new(),
         };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -128,12 +129,15 @@ struct Reading<'a> {
     /// Broken objects that are known by name.
     kept: Vec<ObjectRef>,
     keep_all: bool,
+    /// Documents so far.
+    count: usize,
     /// What broken objects are until they can be read, if nothing is known of them; each with its problem's place.
     stand_ins: Vec<(Chunk, usize, &'static str)>,
 }
 
 impl Reading<'_> {
     fn document(&mut self, document: Document<'_>) {
+        self.count += 1;
         // Of none, nothing is known: then it is read again.
         let digest = NonZeroU64::new(self.memory.hasher.hash_one(document.text));
         if let Some(same) = digest.and_then(|digest| self.known.get(&digest)) {
@@ -142,7 +146,7 @@ impl Reading<'_> {
         }
         let read = match objects(document) {
             Ok(read) => read,
-            Err(fault) => return self.broken(None, fault),
+            Err(fault) => return self.unparsed(document, fault),
         };
         let mut chunk = Chunk::of(document, digest);
         for it in read {
@@ -170,6 +174,14 @@ impl Reading<'_> {
         }
         chunk.objects.shrink_to_fit();
         self.next.chunks.push(chunk);
+    }
+
+    /// Says which document it is as well as can be told of a text without structure.
+    fn unparsed(&mut self, document: Document<'_>, fault: Fault) {
+        let subject = document.subject().map(|subject| format!(", which seems to be {subject}"));
+        let Fault { message, .. } = &fault;
+        let message = format!("document {}{}: {message}", self.count, subject.unwrap_or_default());
+        self.broken(None, Fault { message, ..fault });
     }
 
     /// Remembers what may be in force instead of a broken object, whose problem comes next.

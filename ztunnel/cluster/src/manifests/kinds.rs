@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::decode::{Fault, Strangers, decode};
+use super::decode::{Fault, decode};
 use super::stand_in::StandIn;
+use super::strangers::Strangers;
 use super::tree::Tree;
 use crate::objects::{Metadata, Object, ObjectRef, Unread};
 use crate::suggest;

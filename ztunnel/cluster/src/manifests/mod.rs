@@ -7,6 +7,7 @@ mod folder;
 mod kinds;
 mod problem;
 mod stand_in;
+mod strangers;
 mod tree;
 mod watch;
 

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::objects::ObjectRef;
 
-/// Something in a manifest that cannot be read. What was last read of it stays in force.
+/// Something in a manifest that cannot be read. What was last read of it stays in force; instead of a policy that never
+/// could be read, the strictest of its kind is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// The file.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::decode::{Strangers, decode};
+use super::decode::decode;
+use super::strangers::Strangers;
 use super::tree::{Tree, Value};
 use crate::objects::{
     AuthorizationPolicy, AuthorizationPolicySpec, Metadata, MtlsMode, MutualTls, NetworkPolicy,

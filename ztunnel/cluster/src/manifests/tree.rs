@@ -86,6 +86,22 @@ impl Tree {
     }
 }
 
+/// What it is, for messages.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "is {value}"),
+            Self::Float(value) => write!(f, "is {value}"),
+            Self::Integer(value) => write!(f, "is {value}"),
+            Self::List(_) => f.write_str("is a list"),
+            Self::Map(_) => f.write_str("is a map"),
+            Self::Null => f.write_str("is nothing"),
+            Self::Text(value) => write!(f, "is the text {value:?}"),
+            Self::Unsigned(value) => write!(f, "is {value}"),
+        }
+    }
+}
+
 /// What the parser gives, with keys and items of some kind.
 enum Raw<K, I> {
     Bool(bool),

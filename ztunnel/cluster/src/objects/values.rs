@@ -73,17 +73,20 @@ impl Visitor<'_> for PortVisitor {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<PortRef, E> {
-        let number = u16::try_from(number).map_err(|_| E::custom(format_args!("{number} is not a port")))?;
-        Ok(PortRef::Number(number))
+        u16::try_from(number).map(PortRef::Number).map_err(|_| no_port(number))
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<PortRef, E> {
-        self.visit_u64(u64::try_from(number).map_err(|_| E::custom(format_args!("{number} is not a port")))?)
+        u16::try_from(number).map(PortRef::Number).map_err(|_| no_port(number))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<PortRef, E> {
         Ok(text.parse().map_or_else(|_| PortRef::Name(text.into()), PortRef::Number))
     }
+}
+
+fn no_port<E: Error>(number: impl fmt::Display) -> E {
+    E::custom(format_args!("is {number}, want a port from 1 to 65535, or its name"))
 }
 
 /// RFC 3339, in UTC or with an offset. Parts of a second are dropped.
