@@ -1,7 +1,9 @@
 //! The root in a Secret.
 
+use std::io;
 use std::thread;
 
+use cluster::kubernetes::{Access, Kubernetes, NamespacedName, Written};
 use harness::{LabError, eventually};
 use serde_json::json;
 
@@ -22,6 +24,31 @@ fn two_that_start_together_make_one_root_which_outlives_them() -> Result<(), Lab
     one.process.kill()?;
     let again = start("again")?;
     assert_eq!(serial(&again)?, first);
+    Ok(())
+}
+
+#[test]
+fn of_two_that_write_at_once_one_is_told_that_it_was_too_late() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let token = scene.token_for("ca", "https://kubernetes.default.svc", None)?;
+    let access = Access::Kubeconfig(scene.cluster.kubeconfig(&scene.secret_name(), &token)?);
+    let name: NamespacedName =
+        format!("{}/{}", scene.namespace, scene.secret_name()).parse().expect("a name");
+    let entry = |text: &str| [("a".to_owned(), text.as_bytes().to_vec())].into();
+    let written = scene.cluster.netns().within(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let api = Kubernetes::connect(&access).await.map_err(io::Error::other)?;
+            let first = api.create_secret(&name, entry("first")).await.map_err(io::Error::other)?;
+            let second = api.create_secret(&name, entry("second")).await.map_err(io::Error::other)?;
+            let seen = api.secret(&name).await.map_err(io::Error::other)?.expect("it was made");
+            let third = api.add_to_secret(&name, &seen, entry("third")).await.map_err(io::Error::other)?;
+            let fourth = api.add_to_secret(&name, &seen, entry("fourth")).await.map_err(io::Error::other)?;
+            Ok([first, second, third, fourth])
+        })
+    })?;
+    assert_eq!(written, [Written::Done, Written::Raced, Written::Done, Written::Raced]);
+    assert_eq!(scene.entry("a")?, "third");
     Ok(())
 }
 
