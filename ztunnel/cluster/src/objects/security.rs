@@ -72,7 +72,17 @@ pub struct Rule {
 /// Fields that are not known, by name.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Unknown(pub BTreeMap<Arc<str>, IgnoredAny>);
+pub struct Unknown(BTreeMap<Arc<str>, Value>);
+
+/// What a field that is not known holds.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(untagged)]
+enum Value {
+    /// Null, or a list of nothing.
+    Nothing(Option<[IgnoredAny; 0]>),
+    /// Anything else.
+    Something(IgnoredAny),
+}
 
 /// One of `from`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -205,5 +215,19 @@ impl Unknown {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.0.keys()
+    }
+
+    /// The names of those that ask for something: templates leave lists of requests' attributes with nothing in them.
+    pub fn asked(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().filter(|(_, value)| value.asks()).map(|(name, _)| name)
+    }
+}
+
+impl Value {
+    const fn asks(&self) -> bool {
+        match self {
+            Self::Nothing(None | Some([])) => false,
+            Self::Something(IgnoredAny) => true,
+        }
     }
 }

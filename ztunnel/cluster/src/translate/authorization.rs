@@ -7,6 +7,7 @@ use std::sync::Arc;
 use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope, ServiceAccount};
 use ipnet::IpNet;
 
+use super::namespaces::invalid;
 use super::note::{Notes, Remark};
 use super::{Settings, names, trust_domains};
 use crate::objects::rules::{Condition, Operation, Source, Unknown};
@@ -44,6 +45,7 @@ pub(super) fn policy(
         None if metadata.namespace == settings.root_namespace => Scope::Global,
         None => Scope::Namespace,
     };
+    let dry_run = is_dry_run(object, notes);
     let translated = spec.rules.iter().enumerate().filter_map(|(at, rule)| {
         let (translated, remark) = Reading::new(action, &metadata.namespace, settings).rule(at, rule);
         if let Some(remark) = remark {
@@ -55,7 +57,7 @@ pub(super) fn policy(
         name: PolicyName { namespace: metadata.namespace.clone(), name: metadata.name.clone() },
         scope,
         action,
-        dry_run: metadata.annotation(names::DRY_RUN) == Some("true"),
+        dry_run,
         rules: translated.collect(),
     };
     Some((policy, selector))
@@ -83,18 +85,19 @@ impl<'a> Reading<'a> {
     }
 
     fn rule(mut self, at: usize, rule: &rules::Rule) -> (Option<Rule>, Option<Remark>) {
-        self.unknown(&rule.unknown);
+        self.unmet.extend(rule.unknown.names().cloned());
         let whole = !self.unmet.is_empty();
-        let to = rule.to.iter().map(|to| self.alternative(&to.unknown, |it| it.operation(&to.operation)));
-        let to: Vec<_> = to.collect();
-        let from = rule.from.iter().map(|from| self.alternative(&from.unknown, |it| it.source(&from.source)));
-        let from: Vec<_> = from.collect();
-        let when = rule
-            .when
-            .iter()
-            .map(|condition| vec![self.alternative(&Unknown::default(), |it| it.condition(condition))]);
-        let clauses: Vec<_> = when.collect();
-        let clauses: Vec<_> = [to, from].into_iter().filter(|it| !it.is_empty()).chain(clauses).collect();
+        let to = self.each(&rule.to, |it, to| {
+            it.alternative("operation", &to.unknown, |it| it.operation(&to.operation))
+        });
+        let from = self.each(&rule.from, |it, from| {
+            it.alternative("source", &from.unknown, |it| it.source(&from.source))
+        });
+        let when = self.each(&rule.when, |it, condition| {
+            it.alternative(&condition.key, &Unknown::default(), |it| it.condition(condition))
+        });
+        let when = when.into_iter().map(|condition| vec![condition]);
+        let clauses: Vec<_> = [to, from].into_iter().filter(|it| !it.is_empty()).chain(when).collect();
         if self.unmet.is_empty() {
             return (Some(Rule::of(clauses.into_iter().map(clause))), None);
         }
@@ -108,24 +111,38 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn alternative(&mut self, unknown: &Unknown, read: impl FnOnce(&mut Self) -> Match) -> Alternative {
+    fn each<T>(&mut self, parts: &[T], read: impl Fn(&mut Self, &T) -> Alternative) -> Vec<Alternative> {
+        parts.iter().map(|part| read(self, part)).collect()
+    }
+
+    /// One that says nothing at all is not understood either: Istio doesn't admit it, and documents it as anything where
+    /// its proxy takes it for nothing.
+    fn alternative(
+        &mut self,
+        name: &str,
+        unknown: &Unknown,
+        read: impl FnOnce(&mut Self) -> Match,
+    ) -> Alternative {
         let before = std::mem::take(&mut self.unmet);
-        self.unknown(unknown);
+        self.unmet.extend(unknown.names().cloned());
         let is = read(self);
+        if is.is_empty() && self.unmet.is_empty() {
+            self.unmet.insert(name.into());
+        }
         let more = !self.unmet.is_empty();
         self.unmet.extend(before);
         Alternative { is, more }
     }
 
     fn source(&mut self, source: &Source) -> Match {
-        self.unknown(&source.unknown);
+        self.unmet.extend(source.unknown.asked().cloned());
         Match {
             principals: self.principals("principals", &source.principals),
             not_principals: self.principals("notPrincipals", &source.not_principals),
-            namespaces: patterns(&source.namespaces),
-            not_namespaces: patterns(&source.not_namespaces),
-            service_accounts: self.service_accounts(&source.service_accounts),
-            not_service_accounts: self.service_accounts(&source.not_service_accounts),
+            namespaces: self.parsed("namespaces", &source.namespaces, pattern),
+            not_namespaces: self.parsed("notNamespaces", &source.not_namespaces, pattern),
+            service_accounts: self.service_accounts("serviceAccounts", &source.service_accounts),
+            not_service_accounts: self.service_accounts("notServiceAccounts", &source.not_service_accounts),
             source_ips: self.parsed("ipBlocks", &source.ip_blocks, net),
             not_source_ips: self.parsed("notIpBlocks", &source.not_ip_blocks, net),
             ..Match::default()
@@ -133,7 +150,7 @@ impl<'a> Reading<'a> {
     }
 
     fn operation(&mut self, operation: &Operation) -> Match {
-        self.unknown(&operation.unknown);
+        self.unmet.extend(operation.unknown.asked().cloned());
         Match {
             destination_ports: self.parsed("ports", &operation.ports, port),
             not_destination_ports: self.parsed("notPorts", &operation.not_ports, port),
@@ -158,8 +175,8 @@ impl<'a> Reading<'a> {
                 is.not_source_ips = self.parsed(key, not_values, net);
             }
             "source.namespace" => {
-                is.namespaces = patterns(values);
-                is.not_namespaces = patterns(not_values);
+                is.namespaces = self.parsed(key, values, pattern);
+                is.not_namespaces = self.parsed(key, not_values, pattern);
             }
             "source.principal" => {
                 is.principals = self.principals(key, values);
@@ -172,11 +189,7 @@ impl<'a> Reading<'a> {
         is
     }
 
-    fn unknown(&mut self, unknown: &Unknown) {
-        self.unmet.extend(unknown.names().cloned());
-    }
-
-    fn parsed<T>(&mut self, field: &str, values: &[Arc<str>], parse: fn(&str) -> Option<T>) -> Vec<T> {
+    fn parsed<T>(&mut self, field: &str, values: &[Arc<str>], parse: impl Fn(&str) -> Option<T>) -> Vec<T> {
         let parsed: Vec<T> = values.iter().filter_map(|value| parse(value)).collect();
         if parsed.len() < values.len() {
             self.unmet.insert(field.into());
@@ -187,15 +200,16 @@ impl<'a> Reading<'a> {
     fn principals(&mut self, field: &str, values: &[Arc<str>]) -> Vec<Pattern> {
         let names = values.iter().flat_map(|value| trust_domains::names(value, self.settings));
         let names: Vec<Arc<str>> = names.map(Arc::from).collect();
-        self.parsed(field, &names, Pattern::parse_principal)
+        self.parsed(field, &names, |name| pattern(name).and_then(|_| Pattern::parse_principal(name)))
     }
 
-    fn service_accounts(&self, names: &[Arc<str>]) -> Vec<ServiceAccount> {
-        let account = |name: &Arc<str>| match name.split_once('/') {
-            Some((namespace, name)) => ServiceAccount::new(namespace, name),
-            None => ServiceAccount::new(self.namespace, name),
-        };
-        names.iter().map(account).collect()
+    fn service_accounts(&mut self, field: &str, names: &[Arc<str>]) -> Vec<ServiceAccount> {
+        let own = self.namespace;
+        self.parsed(field, names, |text| {
+            let (namespace, name) = text.split_once('/').unwrap_or((own, text));
+            let is_name = |part: &str| !part.is_empty() && !part.contains(['*', '/']);
+            (is_name(namespace) && is_name(name)).then(|| ServiceAccount::new(namespace, name))
+        })
     }
 }
 
@@ -218,8 +232,22 @@ fn clause(alternatives: Vec<Alternative>) -> Clause {
     Clause::of(alternatives.into_iter().map(|alternative| alternative.is))
 }
 
-fn patterns(values: &[Arc<str>]) -> Vec<Pattern> {
-    values.iter().map(|value| Pattern::parse(value)).collect()
+/// Whether the policy only reports, in the words that Istio takes for yes.
+fn is_dry_run(object: &AuthorizationPolicy, notes: &mut Notes) -> bool {
+    match object.metadata.annotation(names::DRY_RUN) {
+        None | Some("" | "0" | "f" | "F" | "false" | "False" | "FALSE") => false,
+        Some("1" | "t" | "T" | "true" | "True" | "TRUE") => true,
+        Some(other) => {
+            let reference = ObjectRef::of(names::AUTHORIZATION_POLICY, &object.metadata);
+            notes.add(reference, invalid(names::DRY_RUN, other));
+            false
+        }
+    }
+}
+
+/// Nobody's name is empty, so an empty text would never match.
+fn pattern(text: &str) -> Option<Pattern> {
+    (!text.is_empty()).then(|| Pattern::parse(text))
 }
 
 /// An address, or a range.
@@ -227,6 +255,7 @@ fn net(text: &str) -> Option<IpNet> {
     IpNet::from_str(text).ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
 }
 
+/// A number without a sign.
 fn port(text: &str) -> Option<u16> {
-    text.parse().ok()
+    text.parse().ok().filter(|_| !text.starts_with('+'))
 }

@@ -3,6 +3,7 @@
 //! Wider ones give what narrower ones leave open: mesh, namespace, workload, port. Among equals the oldest counts.
 
 use std::collections::{BTreeSet, HashMap};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope};
@@ -114,9 +115,9 @@ impl PeerModes {
         let strict = is_strict(spec.mtls.mode, self.wide(&metadata.namespace));
         let mut exceptions = BTreeSet::new();
         for (port, mtls) in &spec.port_level_mtls {
-            match port.parse() {
+            match port.parse::<NonZeroU16>() {
                 Ok(port) if is_strict(mtls.mode, strict) != strict => {
-                    exceptions.insert(port);
+                    exceptions.insert(port.get());
                 }
                 Ok(_) => {}
                 Err(_) => {

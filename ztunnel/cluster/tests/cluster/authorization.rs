@@ -7,12 +7,12 @@ use identity::SpiffeId;
 
 use crate::mesh_of::{Mesh, mesh_of, object, pod};
 
-fn policy(name: &str, spec: &str) -> String {
+pub(crate) fn policy(name: &str, spec: &str) -> String {
     object("security.istio.io/v1", "AuthorizationPolicy", name, spec)
 }
 
 /// Whether the pod shop/cart lets `peer` (`namespace/account`, or nobody) in from 10.9.0.1 to a port.
-fn admits(mesh: &Mesh, peer: &str, port: u16) -> bool {
+pub(crate) fn admits(mesh: &Mesh, peer: &str, port: u16) -> bool {
     let identity: Option<SpiffeId> = peer.split_once('/').map(|(namespace, account)| {
         format!("spiffe://cluster.local/ns/{namespace}/sa/{account}").parse().unwrap()
     });
@@ -25,7 +25,7 @@ fn admits(mesh: &Mesh, peer: &str, port: u16) -> bool {
     mesh.snapshot.policies_for(mesh.pod("shop/cart")).evaluate(&attributes).is_ok()
 }
 
-fn with(policies: &str) -> Mesh {
+pub(crate) fn with(policies: &str) -> Mesh {
     mesh_of(&(pod("shop/cart", "10.0.0.1", "app: cart", "") + policies))
 }
 
@@ -114,62 +114,6 @@ fn an_allow_policy_without_rules_allows_nothing() {
 }
 
 #[test]
-fn an_allow_rule_that_asks_for_more_than_a_connection_has_never_matches() {
-    for (rule, fields) in [
-        ("{to: [{operation: {methods: [GET], ports: [\"80\"]}}]}", "methods"),
-        ("{to: [{operation: {hosts: [a], notPaths: [/x]}}]}", "hosts, notPaths"),
-        (
-            "{from: [{source: {requestPrincipals: [\"*\"]}}, {source: {namespaces: [shop]}}]}",
-            "requestPrincipals",
-        ),
-        ("{from: [{source: {remoteIpBlocks: [10.0.0.0/8]}}]}", "remoteIpBlocks"),
-        ("{when: [{key: \"request.headers[x]\", values: [y]}]}", "request.headers[x]"),
-        ("{from: [{source: {principal: [typo]}}]}", "principal"),
-        ("{form: [{source: {namespaces: [x]}}]}", "form"),
-        ("{to: [{operation: {ports: [http]}}]}", "ports"),
-        ("{from: [{source: {ipBlocks: [10.0.0.0/40]}}]}", "ipBlocks"),
-    ] {
-        let mesh = with(&policy("shop/p", &format!("{{rules: [{rule}]}}")));
-        assert!(!admits(&mesh, "shop/friend", 80), "{rule}");
-        let note = format!("AuthorizationPolicy shop/p: rule 0 never matches here: it asks for {fields}");
-        assert_eq!(mesh.notes(), [note], "{rule}");
-    }
-}
-
-#[test]
-fn a_deny_rule_keeps_what_a_connection_has() {
-    const METHODS: &str = "{operation: {methods: [DELETE]}}";
-    const PORT: &str = "{operation: {ports: [\"80\"]}}";
-    const OTHERS: &str = "from: [{source: {notNamespaces: [shop]}}]";
-    for (rule, denies_80, denies_81, note) in [
-        (
-            "{to: [{operation: {methods: [DELETE], ports: [\"80\"]}}]}".to_owned(),
-            true,
-            false,
-            "without methods",
-        ),
-        (format!("{{{OTHERS}, to: [{METHODS}]}}"), true, true, "without methods"),
-        (format!("{{{OTHERS}, to: [{METHODS}, {PORT}]}}"), true, true, "without methods"),
-        (format!("{{to: [{METHODS}, {PORT}]}}"), true, false, "without methods"),
-        (format!("{{to: [{METHODS}]}}"), false, false, "nothing but methods"),
-        (
-            format!("{{when: [{{key: \"request.auth.claims[a]\", values: [b]}}], to: [{PORT}]}}"),
-            true,
-            false,
-            "without request",
-        ),
-        ("{unknown: 1}".to_owned(), false, false, "nothing but unknown"),
-        ("{to: [{operation: {ports: [\"80\", x]}}]}".to_owned(), true, false, "without ports"),
-        (format!("{{to: [{{operation: {{ports: [x]}}}}], {OTHERS}}}"), true, true, "without ports"),
-    ] {
-        let mesh = with(&policy("shop/p", &format!("{{action: DENY, rules: [{rule}]}}")));
-        let denies = |port| !admits(&mesh, "other/stranger", port);
-        assert_eq!((denies(80), denies(81)), (denies_80, denies_81), "{rule}");
-        assert!(mesh.notes()[0].contains(note), "{rule}: {:?}", mesh.notes());
-    }
-}
-
-#[test]
 fn what_the_node_cannot_enforce_is_said() {
     for (spec, note) in [
         (
@@ -186,13 +130,31 @@ fn what_the_node_cannot_enforce_is_said() {
 }
 
 #[test]
-fn audit_and_dry_run_policies_only_report() {
+fn an_audit_policy_only_reports() {
     let audit = with(&policy("shop/p", "{action: AUDIT, rules: [{}]}"));
     let known = audit.snapshot.policies().policy(&PolicyName::new("shop", "p")).unwrap().clone();
     assert_eq!((known.action, known.dry_run), (Action::Audit, false));
     assert!(admits(&audit, "", 80));
+}
 
-    let dry = policy("shop/p", "{action: DENY, rules: [{}]}")
-        .replace("name: p", "name: p, annotations: {istio.io/dry-run: \"true\"}");
-    assert!(admits(&with(&dry), "", 80));
+#[test]
+fn a_policy_is_dry_run_in_all_words_for_yes() {
+    for (value, is_dry_run) in [
+        ("true", true),
+        ("True", true),
+        ("TRUE", true),
+        ("t", true),
+        ("1", true),
+        ("false", false),
+        ("0", false),
+        ("", false),
+        ("yes", false),
+    ] {
+        let annotated = format!("name: p, annotations: {{istio.io/dry-run: \"{value}\"}}");
+        let wall = policy("shop/p", "{action: DENY, rules: [{}]}").replace("name: p", &annotated);
+        let mesh = with(&wall);
+        assert_eq!(admits(&mesh, "", 80), is_dry_run, "{value}");
+        let note = format!("AuthorizationPolicy shop/p: istio.io/dry-run: {value:?} is ignored");
+        assert_eq!(mesh.notes(), if value == "yes" { vec![note] } else { vec![] });
+    }
 }

@@ -1,6 +1,8 @@
 //! Manifests and what they mean to the mesh.
 
 mod authorization;
+mod authorization_reach;
+mod authorization_requests;
 mod enrolment;
 mod entries;
 mod local;
@@ -8,6 +10,7 @@ mod mesh_of;
 mod misspelt;
 mod network_policies;
 mod peer_authentication;
+mod peer_authentication_ports;
 mod problems;
 mod robust;
 mod services;
