@@ -26,6 +26,8 @@ pub(crate) struct Package {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
+    /// What the package calls it, if not by its name.
+    pub(crate) rename: Option<String>,
     /// `dev`, `build` or nothing.
     pub(crate) kind: Option<String>,
     /// Where it is, if it is of the workspace.

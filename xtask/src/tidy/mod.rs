@@ -6,6 +6,7 @@ mod layers;
 mod layout;
 mod licenses;
 mod sources;
+mod unused;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ impl TidyArgs {
         findings.extend(layers::check(&workspace.packages));
         findings.extend(sources::check(&files)?);
         findings.extend(dependencies::check()?);
+        findings.extend(unused::check(&files, &workspace.packages)?);
         findings.sort();
         for finding in &findings {
             println!("{finding}");
