@@ -21,14 +21,15 @@ pub(super) struct HeaderBlock {
 impl Connection {
     /// A HEADERS frame begins; `fragment` bytes of header block are in it.
     pub(super) fn begin_block(&mut self, frame: FrameHeader, fragment: u32) -> Result<(), ConnectionError> {
-        if fragment > self.limits.max_header_list {
+        if fragment > self.limits.max_header_block() {
             return Err(ConnectionError::HeadersTooLarge);
         }
         self.block = Some(HeaderBlock {
             stream: frame.stream,
             end_stream: frame.has(frame::END_STREAM),
             continuations: 0,
-            bytes: Vec::with_capacity(fragment as usize),
+            // What is announced is not there yet.
+            bytes: Vec::with_capacity(fragment.min(self.limits.max_header_list) as usize),
         });
         Ok(())
     }
@@ -42,7 +43,7 @@ impl Connection {
         if block.continuations > self.limits.max_continuations {
             return Err(ConnectionError::TooMany(Excess::Continuations));
         }
-        if block.bytes.len() + frame.length as usize > self.limits.max_header_list as usize {
+        if block.bytes.len() + frame.length as usize > self.limits.max_header_block() as usize {
             return Err(ConnectionError::HeadersTooLarge);
         }
         Ok(())

@@ -19,9 +19,9 @@ pub struct Limits {
     /// Payload of a frame to us, 16,384 to 2^24-1. Default 1 MiB: frames are handed on in pieces, so a long one costs
     /// nothing and saves headers.
     pub max_frame_size: u32,
-    /// Size of a header list to us, each field counted with 32 bytes more, and of its compressed form. Default
-    /// 16 KiB: W3C allows 8 KiB of baggage, and Istio's client 16 KiB. A list of more than this resets its stream; a
-    /// compressed block of more, or a list of four times as much, ends the connection.
+    /// Size of a header list to us, each field counted with 32 bytes more. Default 16 KiB: W3C allows 8 KiB of
+    /// baggage, and Istio's client 16 KiB. A list of more than this resets its stream; one of four times as much, or
+    /// a compressed block of that, ends the connection.
     pub max_header_list: u32,
     /// CONTINUATION frames in one header block. Default 8: even 16 KiB of headers need one at most.
     pub max_continuations: u32,
@@ -66,6 +66,12 @@ impl Limits {
             max_frame_size: self.max_frame_size.clamp(DEFAULT_FRAME_SIZE, MAX_FRAME_SIZE),
             ..self
         }
+    }
+
+    /// Bytes of a header block. The longest Huffman code has 30 bits (RFC 7541 Appendix B), and some peers use the
+    /// code even where it makes a text longer: what is a list within the limit may be almost four times as much here.
+    pub(super) const fn max_header_block(&self) -> u32 {
+        self.max_header_list.saturating_mul(4)
     }
 
     /// What the windows of all streams together may grow by, so that the connection's never runs out before theirs.

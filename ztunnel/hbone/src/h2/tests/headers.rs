@@ -178,6 +178,20 @@ fn long_header_blocks_are_cut_to_the_peers_frame_size() {
 }
 
 #[test]
+fn a_list_within_the_limit_may_be_longer_in_huffman_code() {
+    // 16,000 backslashes of 19 bits each, eight of which are 19 bytes, behind their length as an integer.
+    let eight = b"\xff\xfe\x1f\xff\xc3\xff\xf8\x7f\xff\x0f\xff\xe1\xff\xfc\x3f\xff\x87\xff\xf0";
+    let block = [&connect()[..], b"\x00\x07baggage\xff\xf1\xa7\x02", &eight.repeat(2000)].concat();
+    let headers = raw(frame::HEADERS, frame::END_HEADERS, 1, &block);
+    let mut server = server();
+    let mut input = &headers[..];
+    let Ok(Some(Event::Request { request, .. })) = server.next_event(&mut input) else {
+        panic!("no request")
+    };
+    assert_eq!(request.baggage, Some("\\".repeat(16_000).into()));
+}
+
+#[test]
 fn a_request_goes_without_the_baggage_that_the_peer_does_not_take() {
     // :method CONNECT, :authority a:80 and baggage, each with 32 bytes more.
     let most = 300 - (7 + 7 + 32) - (10 + 4 + 32) - (7 + 32);
