@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use e2e::calls::opened;
 use harness::{Daemon, LabError, Mesh, PATIENCE, eventually};
 use nix::mount::{MsFlags, mount};
 use serde_json::json;
@@ -116,18 +117,13 @@ fn ten_thousand_idle_connections_cost_little_and_all_still_work() -> Result<(), 
 /// must be served.
 fn call(mesh: &Mesh, count: usize) -> Result<(), LabError> {
     let (client, to) = (mesh.pod("shop/client"), mesh.pod("shop/server").at(ECHO));
-    let called = |count: usize| (0..count).try_for_each(|_| client.connect(to).and_then(exchange));
+    let called = |count: usize| (0..count).try_for_each(|_| opened(&client, to).map(drop));
     let callers = 8.min(count);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..callers).map(|_| scope.spawn(|| called(count / callers + 1))).collect();
         threads.into_iter().try_for_each(|it| it.join().expect("a caller does not panic"))
     })?;
     Ok(())
-}
-
-fn exchange(mut stream: TcpStream) -> io::Result<()> {
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])
 }
 
 fn asked(mut stream: TcpStream) -> io::Result<()> {

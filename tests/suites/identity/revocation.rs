@@ -1,9 +1,9 @@
 //! A certificate is taken back while it is in use.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
 
-use harness::{LabError, Mesh, MeshOptions, Pod, eventually};
+use e2e::calls::{exchange, opened};
+use harness::{LabError, Mesh, MeshOptions, eventually};
 use serde_json::json;
 
 use crate::pki::revocation_list;
@@ -15,16 +15,16 @@ fn a_client_whose_certificate_is_revoked_is_cut_and_refused_and_others_are_not()
     let mesh = Mesh::with(&shop(), &reading(lists.path(), "node2"))?;
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let (_server, there) = echo(&server)?;
-    let (mut live, mut others) = (talking(&client, there)?, talking(&near, there)?);
+    let (mut live, mut others) = (opened(&client, there)?, opened(&near, there)?);
     std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[serial(&mesh, &client)?]))?;
 
     assert!(!matches!(live.read(&mut [0]), Ok(1..)), "the connection of a revoked client ends");
     let node = mesh.daemon("node2");
     let cut = node.wait_record(|it| it.joins("client", "server") && it.error.is_some())?;
     assert!(cut.error.as_ref().is_some_and(|it| it.contains("revoked")), "{cut:?}");
-    assert!(talking(&client, there).is_err(), "it gets no other one");
+    assert!(opened(&client, there).is_err(), "it gets no other one");
     exchange(&mut others)?;
-    talking(&near, there)?;
+    opened(&near, there)?;
     let rejected = [("reporter", "destination")];
     node.wait_metric("istio_crl_policy_rejections_total", &rejected, |count| count >= 2.0)?;
     let revoked = [("reporter", "destination"), ("response_flags", "CERT_REVOKED")];
@@ -38,11 +38,11 @@ fn a_server_whose_certificate_is_revoked_is_left_and_not_called_again() -> Resul
     let mesh = Mesh::with(&shop(), &reading(lists.path(), "node1"))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let (_server, there) = echo(&server)?;
-    let mut live = talking(&client, there)?;
+    let mut live = opened(&client, there)?;
     std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[serial(&mesh, &server)?]))?;
 
     assert!(!matches!(live.read(&mut [0]), Ok(1..)), "the connection to a revoked server ends");
-    assert!(talking(&client, there).is_err(), "it is not called again");
+    assert!(opened(&client, there).is_err(), "it is not called again");
     let node = mesh.daemon("node1");
     let revoked = [("reporter", "source"), ("response_flags", "CERT_REVOKED")];
     node.wait_metric("istio_tcp_connections_failed_total", &revoked, |count| count >= 2.0)?;
@@ -50,7 +50,7 @@ fn a_server_whose_certificate_is_revoked_is_left_and_not_called_again() -> Resul
 
     // The list is taken back.
     std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[]))?;
-    eventually("the server is called again", || Ok(talking(&client, there).ok()))?;
+    eventually("the server is called again", || Ok(opened(&client, there).ok()))?;
     Ok(())
 }
 
@@ -58,15 +58,4 @@ fn a_server_whose_certificate_is_revoked_is_left_and_not_called_again() -> Resul
 fn reading(folder: &std::path::Path, node: &str) -> MeshOptions {
     let patch = json!({ "trust": { "crl": folder.join("crl.pem") } });
     MeshOptions { nodes: [(node.to_owned(), patch)].into(), ..MeshOptions::default() }
-}
-
-fn talking(pod: &Pod, to: SocketAddr) -> std::io::Result<TcpStream> {
-    let mut stream = pod.connect(to)?;
-    exchange(&mut stream)?;
-    Ok(stream)
-}
-
-fn exchange(stream: &mut TcpStream) -> std::io::Result<()> {
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{LabError, Marker, Mesh, Stack, eventually, serve};
 
-use e2e::calls::{echoed, seen, shop};
+use e2e::calls::{echoed, opened, seen, shop};
 
 #[test]
 fn pods_of_a_killed_daemon_fail_closed_and_are_served_again_by_the_next() -> Result<(), LabError> {
@@ -58,9 +58,7 @@ fn a_daemon_that_is_told_to_end_lets_connections_come_to_theirs() -> Result<(), 
     let mesh = Mesh::up(&shop(Stack::V4))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
-    let mut stream = client.connect(server.at(echo.port()))?;
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])?;
+    let mut stream = opened(&client, server.at(echo.port()))?;
     let ending = std::thread::scope(|scope| {
         let ending = scope.spawn(|| mesh.daemon("node1").terminate(Duration::from_secs(10)));
         for round in 0..20_u8 {

@@ -1,10 +1,8 @@
 //! Which path a connection takes, and what of it is on the wire.
 
-use std::io::{Read, Write};
-
 use harness::{LabError, Marker, Mesh, Pod, Stack, serve};
 
-use e2e::calls::{echoed, inbound, outbound, seen, shop};
+use e2e::calls::{echoed, inbound, opened, outbound, seen, shop};
 
 #[test]
 fn pods_of_two_nodes_talk_by_tunnel_and_no_plaintext_is_on_the_wire() -> Result<(), LabError> {
@@ -91,9 +89,7 @@ fn none_of_our_connections_is_paced_whatever_the_system_prefers() -> Result<(), 
     let mesh = Mesh::up(&shop(Stack::V4))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
-    let mut stream = client.connect(server.at(echo.port()))?;
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])?;
+    let _stream = opened(&client, server.at(echo.port()))?;
 
     // The connection to each application, and the tunnel between.
     let to_server = format!("dport = :{}", echo.port());

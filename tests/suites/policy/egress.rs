@@ -4,10 +4,11 @@ use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use e2e::calls::{exchange, opened};
 use harness::{LabError, Mesh, Pod, WIRE_V4, eventually, serve};
 use serde_json::json;
 
-use crate::scene::{exchange, mesh, namespace, talk, until};
+use crate::scene::{mesh, namespace, until};
 
 const LISTED: &str = "api.example.test";
 const OTHER: &str = "other.test";
@@ -32,14 +33,14 @@ fn a_name_on_the_list_opens_its_address_once_the_pod_has_asked_for_it() -> Resul
     let (client, near) = (mesh.pod("shop/client"), mesh.pod("shop/near"));
     let there = SocketAddr::new(WIRE_V4, outside.port());
 
-    assert!(talk(&client, there).is_err(), "nobody has asked for a name yet");
+    assert!(opened(&client, there).is_err(), "nobody has asked for a name yet");
     assert_eq!(ask(&client, OTHER)?, WIRE_V4.to_string());
-    assert!(talk(&client, there).is_err(), "that name is not on the list");
+    assert!(opened(&client, there).is_err(), "that name is not on the list");
     assert!(outside.peers().is_empty());
 
     assert_eq!(ask(&client, LISTED)?, WIRE_V4.to_string());
-    talk(&client, there)?;
-    assert!(talk(&near, there).is_err(), "what one pod has asked for is no other's");
+    opened(&client, there)?;
+    assert!(opened(&near, there).is_err(), "what one pod has asked for is no other's");
     assert!(dns.asked().iter().any(|name| name == LISTED));
 
     let node = mesh.daemon("node1");
@@ -79,7 +80,7 @@ fn a_list_that_changes_reaches_live_connections_within_a_second() -> Result<(), 
     let outside = mesh.serve_outside(0, serve::echo())?;
     let client = mesh.pod("shop/client");
     let there = SocketAddr::new(WIRE_V4, outside.port());
-    let mut stream = talk(&client, there)?;
+    let mut stream = opened(&client, there)?;
 
     let listed = format!("ambient.mesh/egress: deny, ambient.mesh/egress-allow: \"{there}\"");
     mesh.apply(&namespace(&listed))?;

@@ -3,10 +3,11 @@
 use std::io::Read;
 use std::time::{Duration, Instant};
 
+use e2e::calls::opened;
 use harness::{LabError, serve};
 use serde_json::json;
 
-use crate::scene::{mesh, talk, until};
+use crate::scene::{mesh, until};
 
 fn guard(from: &str, port: u16) -> String {
     format!(
@@ -25,8 +26,8 @@ fn a_network_policy_decides_about_the_port_behind_the_tunnel() -> Result<(), Lab
     mesh.apply(&guard("client", open.port()))?;
     until("the neighbour is kept out", false, &near, server.at(open.port()))?;
     until("plaintext is kept out", false, &batch, server.at(open.port()))?;
-    let mut stream = talk(&client, server.at(open.port()))?;
-    assert!(talk(&client, server.at(other.port())).is_err(), "the port is not the policy's");
+    let mut stream = opened(&client, server.at(open.port()))?;
+    assert!(opened(&client, server.at(other.port())).is_err(), "the port is not the policy's");
     let node = mesh.daemon("node2");
     let refused =
         node.wait_record(|it| it.direction == "inbound" && it.joins("near", "server") && it.error.is_some())?;

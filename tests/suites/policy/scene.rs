@@ -1,8 +1,8 @@
 //! The mesh that policies are about, and calls in it.
 
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
+use e2e::calls::opened;
 use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, eventually};
 use serde_json::Value;
 
@@ -27,20 +27,7 @@ pub(crate) fn namespace(annotations: &str) -> String {
     )
 }
 
-/// Says something to an echo server, and hears it.
-pub(crate) fn exchange(stream: &mut TcpStream) -> io::Result<()> {
-    stream.write_all(b"x")?;
-    stream.read_exact(&mut [0])
-}
-
-/// Whether an echo server can be talked to; the connection, if so.
-pub(crate) fn talk(from: &Pod, to: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = from.connect(to)?;
-    exchange(&mut stream)?;
-    Ok(stream)
-}
-
 /// Waits until an echo server can be talked to, or cannot.
 pub(crate) fn until(what: &str, reachable: bool, from: &Pod, to: SocketAddr) -> Result<(), LabError> {
-    eventually(what, || Ok((talk(from, to).is_ok() == reachable).then_some(())))
+    eventually(what, || Ok((opened(from, to).is_ok() == reachable).then_some(())))
 }

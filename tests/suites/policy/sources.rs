@@ -2,10 +2,11 @@
 
 use std::net::{SocketAddr, TcpStream};
 
+use e2e::calls::{exchange, opened};
 use harness::{LabError, Node, serve};
 use serde_json::json;
 
-use crate::scene::{exchange, mesh, talk, until};
+use crate::scene::{mesh, until};
 
 fn from_node(node: &Node, to: SocketAddr) -> std::io::Result<()> {
     let connect = || TcpStream::connect_timeout(&to, std::time::Duration::from_secs(5));
@@ -24,7 +25,7 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
          spec: {rules: [{from: [{source: {principals: [ambient.mesh/node]}}]}]}\n",
     )?;
     until("the pod outside of the mesh is refused", false, &batch, there)?;
-    assert!(talk(&client, there).is_err(), "an identity is no node");
+    assert!(opened(&client, there).is_err(), "an identity is no node");
     from_node(mesh.node("node1"), there)?;
     let node = mesh.daemon("node2");
     let record = node.wait_record(|it| it.source.ip() == mesh.node("node1").ip() && it.error.is_none())?;
@@ -55,6 +56,6 @@ fn a_principal_of_a_former_trust_domain_is_the_same_workload() -> Result<(), Lab
     until("the name of another domain lets nobody in", false, &client, there)?;
     mesh.apply(&policy("old.example"))?;
     until("a former name lets the workload in", true, &client, there)?;
-    assert!(talk(&near, there).is_err(), "and no other one");
+    assert!(opened(&near, there).is_err(), "and no other one");
     Ok(())
 }

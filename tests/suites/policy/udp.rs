@@ -3,10 +3,11 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
+use e2e::calls::opened;
 use harness::{LabError, WIRE_V4, eventually, serve};
 use serde_json::json;
 
-use crate::scene::{mesh, namespace, talk};
+use crate::scene::{mesh, namespace};
 
 /// Whether a datagram comes back.
 fn echoed(from: &UdpSocket, at: &UdpSocket) -> bool {
@@ -50,7 +51,7 @@ fn udp_passes_and_is_counted_until_the_namespace_denies_it() -> Result<(), LabEr
     assert!(!echoed(&connected(&near)?, &serving), "a new one is refused");
     assert_eq!(client.sh("dig +short example.test A")?.trim(), WIRE_V4.to_string(), "DNS is exempt");
     let echo = server.serve(0, serve::echo())?;
-    talk(&client, server.at(echo.port()))?;
+    opened(&client, server.at(echo.port()))?;
     here.wait_metric("ambient_udp_packets_total", &count("sent", "refused"), |packets| packets >= 1.0)?;
 
     mesh.apply(&namespace("ambient.mesh/udp: allow"))?;
