@@ -1,5 +1,7 @@
 //! Which key was meant.
 
+use strsim::osa_distance as distance;
+
 /// The key of `known` that is closest to `unknown`, if any is close enough to be a slip of the pen, or has the same
 /// last part in another group.
 pub(super) fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
@@ -17,27 +19,6 @@ pub(super) fn closest<'a>(unknown: &str, known: impl Iterator<Item = &'a str> + 
 /// Without what people spell differently: case, dashes and underscores.
 fn plain(key: &str) -> String {
     key.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect()
-}
-
-/// How many characters must be added, taken away, changed or swapped with their neighbour to get from one to the
-/// other (optimal string alignment).
-fn distance(one: &str, other: &str) -> usize {
-    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in other.iter().enumerate() {
-            let changed = last[j] + usize::from(a != b);
-            let mut least = changed.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
-                least = least.min(before_last[j - 1] + 1);
-            }
-            row.push(least);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[other.len()]
 }
 
 #[cfg(test)]

@@ -55,15 +55,19 @@ pub fn from_list<T: FromStr<Err: std::fmt::Display>>(
     text: &str,
     want: &str,
 ) -> Result<(), ValueError> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let wrong = |error| ValueError { want: format!("{want} ({error})") };
-    *slot = parts.map(|part| part.parse().map_err(wrong)).collect::<Result<_, _>>()?;
+    *slot = parts(text).map(|part| part.parse().map_err(wrong)).collect::<Result<_, _>>()?;
     Ok(())
 }
 
 /// A list as [`from_list`] reads it.
 pub fn show_list<T: std::fmt::Display>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The parts of a list.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 /// Sets an option that may be off, of a type that reads its own text.
@@ -194,8 +198,7 @@ impl<T: Value> Value for Vec<T> {
     const WANT: &'static str = T::WANT;
 
     fn parse(text: &str) -> Option<Self> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        parts.map(T::parse).collect()
+        parts(text).map(T::parse).collect()
     }
 
     fn show(&self) -> String {
