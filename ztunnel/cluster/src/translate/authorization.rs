@@ -33,10 +33,7 @@ pub(super) fn policy(
             notes.add(reference, Remark::ActionUnsupported { action: "CUSTOM" });
             return None;
         }
-        PolicyAction::Unknown => {
-            notes.add(reference, Remark::ActionUnsupported { action: "of another name" });
-            return None;
-        }
+        PolicyAction::Unknown => Action::Deny,
     };
     let selector = spec.selector.as_ref().map(|selector| Selector::from(selector.labels()));
     let selector = selector.filter(|selector| !selector.is_empty());
@@ -46,21 +43,28 @@ pub(super) fn policy(
         None => Scope::Namespace,
     };
     let dry_run = is_dry_run(object, notes);
+    let rules = match spec.action {
+        // Whatever its rules are for, a policy asks for less than everything.
+        PolicyAction::Unknown => {
+            notes.add(reference, Remark::ActionUnknown);
+            vec![Rule::of([])]
+        }
+        _ => rules(object, action, settings, notes),
+    };
+    let name = PolicyName { namespace: metadata.namespace.clone(), name: metadata.name.clone() };
+    Some((Policy { name, scope, action, dry_run, rules }, selector))
+}
+
+fn rules(object: &AuthorizationPolicy, action: Action, settings: &Settings, notes: &mut Notes) -> Vec<Rule> {
+    let AuthorizationPolicy { metadata, spec } = object;
     let translated = spec.rules.iter().enumerate().filter_map(|(at, rule)| {
         let (translated, remark) = Reading::new(action, &metadata.namespace, settings).rule(at, rule);
         if let Some(remark) = remark {
-            notes.add(reference.clone(), remark);
+            notes.add(ObjectRef::of(names::AUTHORIZATION_POLICY, metadata), remark);
         }
         translated
     });
-    let policy = Policy {
-        name: PolicyName { namespace: metadata.namespace.clone(), name: metadata.name.clone() },
-        scope,
-        action,
-        dry_run,
-        rules: translated.collect(),
-    };
-    Some((policy, selector))
+    translated.collect()
 }
 
 /// One rule while it is read.

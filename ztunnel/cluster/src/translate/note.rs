@@ -18,6 +18,9 @@ pub struct Note {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, thiserror::Error)]
 #[serde(tag = "remark", rename_all = "camelCase")]
 pub enum Remark {
+    /// The action of a policy is not known.
+    #[error("action is not known: all that the policy selects is denied")]
+    ActionUnknown,
     /// The action of a policy is one that only somebody else can take.
     #[error("not enforced: action {action} is not supported")]
     ActionUnsupported {
@@ -129,6 +132,32 @@ pub enum Remark {
     /// Objects ask for a waypoint that has no address: their traffic is refused.
     #[error("waypoint has no address in its status: traffic for it is refused")]
     WaypointNotReady,
+}
+
+impl Remark {
+    /// The label of metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::ActionUnknown => "action_unknown",
+            Self::ActionUnsupported { .. } => "action_unsupported",
+            Self::AttachmentRefused { .. } => "attachment_refused",
+            Self::EgressNotEnforced => "egress_not_enforced",
+            Self::ExclusionRefused { .. } => "exclusion_refused",
+            Self::HostTaken { .. } => "host_taken",
+            Self::InvalidValue { .. } => "invalid_value",
+            Self::NotKnown { .. } => "not_known",
+            Self::ReadStrictly { .. } => "read_strictly",
+            Self::RuleDropped { .. } => "rule_dropped",
+            Self::RuleEmpty { .. } => "rule_empty",
+            Self::RuleWidened { .. } => "rule_widened",
+            Self::TargetsWaypoint => "targets_waypoint",
+            Self::TunnelShut { .. } => "tunnel_shut",
+            Self::UdpUnbounded => "udp_unbounded",
+            Self::Unsupported { .. } => "unsupported",
+            Self::WaypointMissing => "waypoint_missing",
+            Self::WaypointNotReady => "waypoint_not_ready",
+        }
+    }
 }
 
 /// Why an exclusion from capture is not honoured.

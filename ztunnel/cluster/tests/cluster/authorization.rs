@@ -1,11 +1,15 @@
 //! AuthorizationPolicies: what of them is decided at the node.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use authz::{Action, Attributes, PolicyName, Scope};
+use cluster::objects::AuthorizationPolicy;
+use cluster::{Reported, translate};
 use identity::SpiffeId;
+use serde_json::json;
 
-use crate::mesh_of::{Mesh, mesh_of, object, pod};
+use crate::mesh_of::{Mesh, mesh_of, object, pod, settings};
 
 pub(crate) fn policy(name: &str, spec: &str) -> String {
     object("security.istio.io/v1", "AuthorizationPolicy", name, spec)
@@ -127,6 +131,36 @@ fn what_the_node_cannot_enforce_is_said() {
         assert_eq!(mesh.notes(), [format!("AuthorizationPolicy shop/p: {note}")], "{spec}");
         assert!(mesh.snapshot.policies().policy(&PolicyName::new("shop", "p")).is_none(), "{spec}");
     }
+}
+
+/// An API server of a later release may have actions that no manifest of ours may name.
+#[test]
+fn an_action_that_nobody_knows_denies_all_that_its_policy_selects() {
+    let pods = pod("shop/cart", "10.0.0.1", "app: cart", "") + &pod("shop/web", "10.0.0.2", "app: web", "");
+    let (mut objects, problems) = cluster::read(Path::new("test.yaml"), &pods);
+    assert_eq!(problems, []);
+    let policy = json!({
+        "metadata": { "namespace": "shop", "name": "p" },
+        "spec": {
+            "action": "FORBID",
+            "selector": { "matchLabels": { "app": "cart" } },
+            "rules": [{ "from": [{ "source": { "principals": ["nobody"] } }] }],
+        },
+    });
+    let policy: AuthorizationPolicy = serde_json::from_value(policy).unwrap();
+    objects.authorization_policies.push(policy.into());
+    let mesh = Mesh::of(translate(&objects, &Reported::default(), &settings()));
+    assert!(!admits(&mesh, "shop/friend", 80) && !admits(&mesh, "", 80));
+    let friend = "spiffe://cluster.local/ns/shop/sa/friend".parse().unwrap();
+    let to_web = Attributes {
+        source: Some(&friend),
+        class: None,
+        source_ip: "10.9.0.1".parse().unwrap(),
+        destination: "10.0.0.2:80".parse().unwrap(),
+    };
+    assert!(mesh.snapshot.policies_for(mesh.pod("shop/web")).evaluate(&to_web).is_ok());
+    let note = "AuthorizationPolicy shop/p: action is not known: all that the policy selects is denied";
+    assert_eq!(mesh.notes(), [note]);
 }
 
 #[test]

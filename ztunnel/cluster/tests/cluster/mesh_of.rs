@@ -21,10 +21,7 @@ pub(crate) fn mesh_of(text: &str) -> Mesh {
 pub(crate) fn reported(text: &str, reported: &Reported) -> Mesh {
     let (objects, problems) = cluster::read(Path::new("test.yaml"), text);
     assert_eq!(problems, [], "{text}");
-    let translation = translate(&objects, reported, &settings());
-    let mut store = Store::new();
-    store.apply(translation.update.clone());
-    Mesh { snapshot: store.snapshot(), translation }
+    Mesh::of(translate(&objects, reported, &settings()))
 }
 
 pub(crate) fn settings() -> Settings {
@@ -55,6 +52,12 @@ pub(crate) fn object(version: &str, kind: &str, name: &str, spec: &str) -> Strin
 }
 
 impl Mesh {
+    pub(crate) fn of(translation: Translation) -> Self {
+        let mut store = Store::new();
+        store.apply(translation.update.clone());
+        Self { snapshot: store.snapshot(), translation }
+    }
+
     pub(crate) fn pod(&self, name: &str) -> &Workload {
         self.find(&format!("Kubernetes//Pod/{name}")).unwrap_or_else(|| panic!("no pod {name}"))
     }
