@@ -1,5 +1,7 @@
 //! Names that mean nothing, and are most likely misspelt.
 
+use std::sync::Arc;
+
 use super::names;
 use super::note::{Notes, Remark};
 use crate::objects::{Metadata, ObjectRef, Objects, Unread};
@@ -13,6 +15,10 @@ pub(super) fn note(objects: &Objects, notes: &mut Notes) {
     }
     for namespace in &objects.namespaces {
         names_of(names::NAMESPACE, &namespace.metadata, notes);
+        enrolment(names::NAMESPACE, &namespace.metadata, notes);
+    }
+    for pod in &objects.pods {
+        enrolment(names::POD, &pod.metadata, notes);
     }
     let pods = objects.pods.iter().map(|it| (names::POD, &it.metadata));
     let services = objects.services.iter().map(|it| (names::SERVICE, &it.metadata));
@@ -48,6 +54,30 @@ fn names_of(kind: &str, metadata: &Metadata, notes: &mut Notes) {
     }
 }
 
+/// Notes what looks like the label that enrols pods, and enrols none.
+fn enrolment(kind: &str, metadata: &Metadata, notes: &mut Notes) {
+    let mut note = |remark| notes.add(ObjectRef::of(kind, metadata), remark);
+    let misspelt = |name: &&Arc<str>| {
+        let bare = name.rsplit_once('/').map_or(&***name, |(_, bare)| bare);
+        // All labels of all pods come by here: few are that long.
+        bare.len().abs_diff(MODE.len()) <= 2
+            && &***name != names::DATAPLANE_MODE
+            && suggest::nearest(bare, &[MODE]).is_some()
+    };
+    for field in metadata.labels.iter().map(|(name, _)| name).filter(misspelt) {
+        let meant = Some(names::DATAPLANE_MODE.into());
+        note(Remark::NotKnown { field: field.clone(), value: None, meant });
+    }
+    if let Some(value) = metadata.label(names::DATAPLANE_MODE).filter(|it| !MODES.contains(it)) {
+        let meant = suggest::nearest(value, &MODES).map(Into::into);
+        let (field, value) = (names::DATAPLANE_MODE.into(), Some(value.into()));
+        note(Remark::NotKnown { field, value, meant });
+    }
+    if metadata.annotation(names::DATAPLANE_MODE).is_some() {
+        note(Remark::Unsupported { field: format!("annotation {}", names::DATAPLANE_MODE).into() });
+    }
+}
+
 /// Labels and annotations of ours.
 fn own(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
     let all = metadata.labels.iter().chain(metadata.annotations.0.iter());
@@ -65,3 +95,9 @@ fn nearest(name: &str) -> Option<&'static str> {
 /// What a namespace may say.
 const OF_NAMESPACES: [&str; 5] =
     [names::ACCESS_LOG, names::ALLOW_EXCLUSIONS, names::EGRESS, names::EGRESS_ALLOW, names::UDP];
+
+/// The label that enrols, without its domain.
+const MODE: &str = "dataplane-mode";
+
+/// What that label may say.
+const MODES: [&str; 2] = ["ambient", "none"];

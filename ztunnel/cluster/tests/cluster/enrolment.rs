@@ -63,3 +63,37 @@ fn istio_s_own_marks_of_capture_count() {
         assert_eq!(hbone, want == Capture::Enabled);
     }
 }
+
+#[test]
+fn a_label_that_seems_meant_to_enrol_and_does_not_is_noted() {
+    const KEY: &str = "istio.io/dataplane-mode";
+    let of_value = |value: &str, meant: &str| {
+        let meant = if meant.is_empty() { String::new() } else { format!(", did you mean {meant:?}?") };
+        format!("{KEY}: {value:?} is not known{meant}")
+    };
+    let of_key = |key: &str| format!("{key} is not known, did you mean {KEY:?}?");
+    for (label, notes) in [
+        (format!("{KEY}: Ambient"), vec![of_value("Ambient", "ambient")]),
+        (format!("{KEY}: ambiant"), vec![of_value("ambiant", "ambient")]),
+        (format!("{KEY}: non"), vec![of_value("non", "none")]),
+        (format!("{KEY}: sidecar"), vec![of_value("sidecar", "")]),
+        ("istio.io/dataplane_mode: ambient".to_owned(), vec![of_key("istio.io/dataplane_mode")]),
+        ("isto.io/dataplane-mode: ambient".to_owned(), vec![of_key("isto.io/dataplane-mode")]),
+        ("istio.io/data-plane-mode: ambient".to_owned(), vec![of_key("istio.io/data-plane-mode")]),
+        ("dataplane-mode: ambient".to_owned(), vec![of_key("dataplane-mode")]),
+        (format!("{KEY}: ambient"), vec![]),
+        (format!("{KEY}: none"), vec![]),
+        ("istio.io/deploy-mode: x, app: dataplane-mode".to_owned(), vec![]),
+    ] {
+        for (kind, text) in [
+            ("Namespace shop", namespace("shop", &label)),
+            ("Pod shop/cart", pod("shop/cart", "10.0.0.1", &label, "")),
+        ] {
+            let said: Vec<_> = notes.iter().map(|note| format!("{kind}: {note}")).collect();
+            assert_eq!(mesh_of(&text).notes(), said, "{label}");
+        }
+    }
+    let annotated =
+        namespace("shop", "").replace("labels:", &format!("annotations: {{{KEY}: ambient}}, labels:"));
+    assert_eq!(mesh_of(&annotated).notes(), [format!("Namespace shop: annotation {KEY} has no effect")]);
+}
