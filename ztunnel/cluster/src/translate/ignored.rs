@@ -10,10 +10,15 @@ pub fn why_ignored(object: &ObjectRef) -> &'static str {
         "RequestAuthentication" => "tokens are seen by waypoints only",
         "Sidecar" => "there are no sidecars",
         "Telemetry" => "telemetry is set in the daemon's configuration",
-        "AdminNetworkPolicy" | "BaselineAdminNetworkPolicy" | "ClusterNetworkPolicy" => {
+        _ if is_network_policy(object) => {
             "the cluster's network enforces it, and sees port 15008 instead of a tunnel's real port"
         }
         kind if kind.ends_with("Route") => "routes are followed by waypoints only",
         _ => "its kind means nothing here",
     }
+}
+
+/// Whether the cluster's network makes something of the object for pods of any namespace.
+pub(super) fn is_network_policy(object: &ObjectRef) -> bool {
+    matches!(&*object.kind, "AdminNetworkPolicy" | "BaselineAdminNetworkPolicy" | "ClusterNetworkPolicy")
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use mesh::{IngressRule, NetworkMembership, NetworkPeer, NetworkPolicy, NetworkPort};
 
+use super::ignored::is_network_policy;
 use super::names;
 use super::namespaces::{Namespaces, invalid};
 use super::note::{Notes, Remark};
@@ -20,8 +21,10 @@ use crate::objects::{
 pub(super) struct NetworkPolicies {
     /// Those with ingress rules.
     policies: Vec<NetworkPolicy>,
-    /// Of all: whether any selects a pod.
+    /// Of all, whatever they are about: whether any selects a pod.
     all: Namespaced<()>,
+    /// There are policies for the whole cluster, which are not read: any pod may be selected.
+    cluster_wide: bool,
     /// Those with ingress rules, by their place.
     isolating: Namespaced<usize>,
     /// Peers of rules.
@@ -48,7 +51,8 @@ impl NetworkPolicies {
         enforced: bool,
         notes: &mut Notes,
     ) -> Self {
-        let mut this = Self { enforced, ..Self::default() };
+        let cluster_wide = objects.ignored.iter().any(is_network_policy);
+        let mut this = Self { enforced, cluster_wide, ..Self::default() };
         for object in &objects.network_policies {
             let (metadata, spec) = (&object.metadata, &object.spec);
             this.all.insert(&metadata.namespace, spec.pod_selector.clone(), ());
@@ -81,9 +85,9 @@ impl NetworkPolicies {
         self.policies.iter().filter(|_| self.enforced).cloned()
     }
 
-    /// Whether any selects a pod.
+    /// Whether any selects a pod, or may.
     pub(super) fn select(&self, namespace: &str, labels: &Labels) -> bool {
-        self.all.selecting(namespace, labels).next().is_some()
+        self.cluster_wide || self.all.selecting(namespace, labels).next().is_some()
     }
 
     /// What those that are enforced have to do with a pod.

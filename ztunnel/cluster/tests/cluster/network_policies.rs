@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cluster::{Reported, Settings};
-use mesh::{Snapshot, Store};
+use mesh::Snapshot;
 
 use crate::mesh_of::{Mesh, namespace, object, pod, settings};
 
@@ -22,10 +22,7 @@ fn enforced(text: &str) -> Mesh {
     let (objects, problems) = cluster::read(Path::new("test.yaml"), text);
     assert_eq!(problems, [], "{text}");
     let settings = Settings { network_policies: true, ..settings() };
-    let translation = cluster::translate(&objects, &Reported::default(), &settings);
-    let mut store = Store::new();
-    store.apply(translation.update.clone());
-    Mesh { snapshot: store.snapshot(), translation }
+    Mesh::of(cluster::translate(&objects, &Reported::default(), &settings))
 }
 
 fn policy(name: &str, spec: &str) -> String {
@@ -139,5 +136,34 @@ fn a_policy_that_keeps_tunnels_out_is_named() {
     for other in ["{ingress: [{ports: [{port: 15008}]}]}", "{ingress: [{from: [{podSelector: {}}]}]}"] {
         let mesh = crate::mesh_of::mesh_of(&(cart.clone() + &shut + &policy("shop/more", other)));
         assert_eq!(mesh.notes(), [""; 0], "{other}");
+    }
+}
+
+/// Bytes between two pods of a node are out of the network's sight where no policy selects either.
+#[test]
+fn whatever_a_policy_is_about_the_network_is_to_see_the_pods_that_it_selects() {
+    const CART: &str = "podSelector: {matchLabels: {app: cart}}";
+    let cluster_wide = |kind: &str| {
+        format!(
+            "---\napiVersion: policy.networking.k8s.io/v1alpha1\nkind: {kind}\nmetadata: {{name: all}}\n\
+             spec: {{subject: {{namespaces: {{}}}}}}\n"
+        )
+    };
+    for (policy, cart, web) in [
+        (policy("shop/p", &format!("{{{CART}}}")), true, false),
+        (policy("shop/p", &format!("{{{CART}, policyTypes: [Ingress], ingress: [{{}}]}}")), true, false),
+        (policy("shop/p", &format!("{{{CART}, policyTypes: [Egress]}}")), true, false),
+        (policy("shop/p", &format!("{{{CART}, egress: [{{to: [{{podSelector: {{}}}}]}}]}}")), true, false),
+        (policy("bank/p", &format!("{{{CART}}}")), false, false),
+        (policy("shop/p", "{policyTypes: [Egress]}"), true, true),
+        (cluster_wide("AdminNetworkPolicy"), true, true),
+        (cluster_wide("BaselineAdminNetworkPolicy"), true, true),
+        (cluster_wide("ClusterNetworkPolicy"), true, true),
+        (cluster_wide("SomethingElse"), false, false),
+    ] {
+        for mesh in [crate::mesh_of::mesh_of(&(pods() + &policy)), enforced(&(pods() + &policy))] {
+            let selected = |pod: &str| mesh.pod(pod).profile.network_policy_selected;
+            assert_eq!((selected("shop/cart"), selected("shop/web")), (cart, web), "{policy}");
+        }
     }
 }
