@@ -1,12 +1,10 @@
 //! Policy decides about every connection, also about those that live.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
 use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
 
 use e2e::calls::{echoed, exchange, outbound, shop};
 
@@ -80,8 +78,19 @@ fn strictly(stack: Stack) -> Result<(), LabError> {
 }
 
 #[test]
-fn what_the_network_denies_between_pods_of_one_node_is_denied_once_a_network_policy_says_so()
+fn what_the_network_keeps_from_a_pod_of_one_node_is_kept_once_a_network_policy_says_so()
 -> Result<(), LabError> {
+    denied_by_the_network("{podSelector: {matchLabels: {app: guarded}}, policyTypes: [Ingress]}")
+}
+
+#[test]
+fn what_the_network_keeps_a_pod_from_on_its_own_node_is_kept_once_a_network_policy_says_so()
+-> Result<(), LabError> {
+    denied_by_the_network("{podSelector: {matchLabels: {app: client}}, policyTypes: [Egress]}")
+}
+
+/// Between a client and a pod of its node, of which the network would drop all packets, with a NetworkPolicy.
+fn denied_by_the_network(policy: &str) -> Result<(), LabError> {
     let mut cluster = shop(Stack::Dual);
     cluster.pod(PodSpec::new("shop", "guarded").node("node1"));
     let config = json!({"timeouts": {"connect": "1s"}});
@@ -99,10 +108,10 @@ fn what_the_network_denies_between_pods_of_one_node_is_denied_once_a_network_pol
         assert_eq!(outbound(mesh.daemon("node1"), local)?.path, "node-local");
     }
 
-    mesh.apply(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: guard, namespace: shop}\n\
-         spec: {podSelector: {matchLabels: {app: guarded}}, policyTypes: [Ingress]}\n",
-    )?;
+    mesh.apply(&format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: guard, namespace: shop}}\n\
+         spec: {policy}\n"
+    ))?;
     for ip in guarded.ips() {
         eventually("the network's decision does not count", || {
             Ok(echoed_or_not(&client, (*ip, echo.port()).into()).is_err().then_some(()))
@@ -130,43 +139,34 @@ fn echoed_or_not(from: &harness::Pod, to: std::net::SocketAddr) -> std::io::Resu
 }
 
 #[test]
-fn a_policy_that_comes_while_the_application_is_dialled_counts() -> Result<(), LabError> {
+fn a_policy_that_comes_while_the_application_is_dialled_resets_both_ends() -> Result<(), LabError> {
     let mesh = Mesh::up(&shop(Stack::V4))?;
-    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
-    let other = server.serve(0, serve::echo())?;
-    // An application whose queue is full: the daemon's SYN goes unanswered until there is room.
-    let slow = server.netns().within(|| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
-        socket.listen(0)?;
-        Ok(TcpListener::from(socket))
-    })?;
-    let port = slow.local_addr()?.port();
-    let _filling = server.connect(server.at(port))?;
-    let mut dialling = client.connect(server.at(port))?;
-    dialling.write_all(b"x")?;
-    mesh.apply(&deny("wall", "server", "shop/sa/client"))?;
-    eventually("the client is denied", || {
-        Ok(echoed_or_not(&client, server.at(other.port())).is_err().then_some(()))
-    })?;
-    let echoing = std::thread::spawn(move || {
-        let _filled = slow.accept()?;
-        slow.set_nonblocking(true)?;
-        // Longer than the daemon goes on dialling.
-        let end = Instant::now() + Duration::from_secs(12);
-        while Instant::now() < end {
-            if let Ok((mut app, _)) = slow.accept() {
-                app.set_nonblocking(false)?;
-                let mut byte = [0];
-                return Ok(app.read(&mut byte).is_ok_and(|count| count > 0) && app.write_all(&byte).is_ok());
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    let server = mesh.pod("shop/server");
+    let near = mesh.pod("shop/near");
+    for (from, target) in [("shop/client", &server), ("shop/client", &near), ("legacy/batch", &server)] {
+        let (client, other) = (mesh.pod(from), target.serve(0, serve::echo())?);
+        let slow = serve::Full::start(target.netns(), target.ip())?;
+        let mut dialling = client.connect(slow.address()?)?;
+        slow.dialled_from(target.netns())?;
+        mesh.apply(&wall(target.name()))?;
+        eventually("the client is denied", || {
+            Ok(echoed_or_not(&client, target.at(other.port())).is_err().then_some(()))
+        })?;
+        // Neither end may take it for a connection on which the other had nothing to say.
+        for said in [slow.next()?, dialling.read(&mut [0])] {
+            let said = said.map_err(|error| error.kind());
+            assert_eq!(said, Err(ErrorKind::ConnectionReset), "from {from} to {}", target.name());
         }
-        Ok::<_, std::io::Error>(false)
-    });
-    let answer = dialling.read(&mut [0]);
-    assert!(!matches!(answer, Ok(1..)), "the application answered a client that policy denies");
-    let reached = echoing.join().expect("the application does not panic")?;
-    assert!(!reached, "the application was reached");
+        mesh.delete("AuthorizationPolicy", "shop", "wall")?;
+    }
     Ok(())
+}
+
+/// Nobody may come in.
+fn wall(app: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {{name: wall, namespace: shop}}\n\
+         spec: {{selector: {{matchLabels: {{app: {app}}}}}, action: DENY, rules: [{{}}]}}\n"
+    )
 }

@@ -1,6 +1,6 @@
 //! What pods may reach outside of the mesh.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -95,5 +95,21 @@ fn a_list_that_changes_reaches_live_connections_within_a_second() -> Result<(), 
     assert!(applied.elapsed() < Duration::from_secs(1), "it took {:?}", applied.elapsed());
     let cuts = [("reason", "egress")];
     mesh.daemon("node1").wait_metric("ambient_connections_cut_total", &cuts, |cuts| cuts >= 1.0)?;
+    Ok(())
+}
+
+#[test]
+fn a_list_that_changes_while_somebody_outside_is_dialled_resets_both_ends() -> Result<(), LabError> {
+    let mesh = restricted("ambient.mesh/egress: log")?;
+    let (slow, elsewhere) =
+        (serve::Full::start(mesh.wire(), WIRE_V4)?, mesh.serve_outside(0, serve::echo())?);
+    let client = mesh.pod("shop/client");
+    let mut dialling = client.connect(slow.address()?)?;
+    slow.dialled_from(client.netns())?;
+    mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
+    until("everybody outside is denied", false, &client, SocketAddr::new(WIRE_V4, elsewhere.port()))?;
+    for said in [slow.next()?, dialling.read(&mut [0])] {
+        assert_eq!(said.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    }
     Ok(())
 }

@@ -22,6 +22,8 @@ pub struct Socket {
     io: AsyncFd<RawSocket>,
     /// The reactor was made to forget that there is something to read.
     unread: Cell<bool>,
+    /// Closing it sends RST.
+    resets: Cell<bool>,
 }
 
 impl Socket {
@@ -39,7 +41,7 @@ impl Socket {
     /// # Errors
     /// When the reactor is out of descriptors.
     pub fn from_nonblocking(raw: RawSocket) -> io::Result<Self> {
-        Ok(Self { io: register(raw)?, unread: Cell::new(false) })
+        Ok(Self { io: register(raw)?, unread: Cell::new(false), resets: Cell::new(false) })
     }
 
     /// Connects to `address`.
@@ -226,10 +228,15 @@ impl Socket {
         self.io.get_ref().shutdown(std::net::Shutdown::Write)
     }
 
-    /// Makes the coming close send RST instead of FIN, dropping what is still unsent.
+    /// Makes the coming close send RST instead of FIN, dropping what is still unsent: whoever is at the other end must
+    /// not take for an end what is none. Costs nothing before the socket is closed.
     pub fn reset_on_close(&self) {
-        // A socket that cannot take the option any more is one that the peer has reset already.
-        let _already_gone = self.io.get_ref().set_linger(Some(Duration::ZERO));
+        self.resets.set(true);
+    }
+
+    /// Makes the coming close send FIN, as it does where nothing else was said.
+    pub fn end_on_close(&self) {
+        self.resets.set(false);
     }
 
     /// The underlying socket, for its options.
@@ -298,7 +305,26 @@ fn adopt(fd: std::os::fd::RawFd) -> RawSocket {
 fn register(raw: RawSocket) -> io::Result<AsyncFd<RawSocket>> {
     // SAFETY: `raw` owns its descriptor, always shows the same one, and goes into the registration as a whole: it is
     // closed when that is dropped and not before.
-    unsafe { AsyncFd::register(raw).map_err(io::Error::from) }
+    let registered = unsafe { AsyncFd::register(raw) };
+    registered.map_err(|refused| {
+        let (raw, error) = refused.into_parts();
+        reset(&raw);
+        error
+    })
+}
+
+/// Makes the coming close send RST.
+fn reset(socket: &RawSocket) {
+    // A socket that cannot take the option any more is one that the peer has reset already.
+    let _already_gone = socket.set_linger(Some(Duration::ZERO));
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if self.resets.get() {
+            reset(self.io.get_ref());
+        }
+    }
 }
 
 impl AsFd for Socket {

@@ -1,11 +1,12 @@
 //! Takes connections off pods' listeners and gives each to a worker.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use daemon::drain::Phase;
-use hbone::socket::Listener;
+use hbone::socket::{Listener, Socket};
 use nix::libc::{EMFILE, ENFILE, ENOBUFS, ENOMEM};
 use socket2::Socket as RawSocket;
 use tokio::task::AbortHandle;
@@ -14,6 +15,26 @@ use super::limits::Limit;
 use super::pod::ServedPod;
 use super::worker::{Queue, Worker};
 use super::workers::{Arrival, Command, ListenPort};
+use crate::redirect::{canonical, original_destination};
+
+/// A connection of an application.
+pub(super) struct Taken {
+    /// Ends by RST, unless it comes to its end: a connection that never came about is no empty one.
+    pub(super) socket: Socket,
+    /// Who opened it.
+    pub(super) client: SocketAddr,
+    /// Where to.
+    pub(super) destination: SocketAddr,
+}
+
+/// Takes an accepted connection of an application; none where it is gone already.
+pub(super) fn taken(socket: RawSocket) -> Option<Taken> {
+    let socket = Socket::from_nonblocking(socket).ok()?;
+    socket.reset_on_close();
+    let client = canonical(socket.options().peer_addr().ok()?.as_socket()?);
+    let destination = original_destination(&socket).ok()?;
+    Some(Taken { socket, client, destination })
+}
 
 /// Accepts connections of a pod on this worker, until the tasks are aborted.
 pub(super) fn start(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Vec<AbortHandle> {

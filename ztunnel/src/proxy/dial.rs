@@ -15,9 +15,11 @@ use super::worker::Worker;
 use crate::redirect::PodSockets;
 
 impl Worker {
-    /// Connects from inside a pod's namespace to `address`.
+    /// Connects from inside a pod's namespace to `address`. Unless it comes to its end, the connection ends by RST.
     pub(super) async fn dial(&self, sockets: &PodSockets, address: SocketAddr) -> Result<Socket, Failure> {
-        self.connect(address, || sockets.tcp(address.ip(), None)).await
+        let socket = self.connect(address, || sockets.tcp(address.ip(), None)).await?;
+        socket.reset_on_close();
+        Ok(socket)
     }
 
     /// Connects from inside a pod's namespace to a peer, for a tunnel.
@@ -25,7 +27,8 @@ impl Worker {
         self.connect(peer, || sockets.tcp_for_tunnel(peer.ip())).await
     }
 
-    /// Connects to an application of a pod, as `source` where that is to be seen. What permits it is used up.
+    /// Connects to an application of a pod, as `source` where that is to be seen. What permits it is used up. Unless it
+    /// comes to its end, the connection ends by RST.
     pub(super) async fn dial_app(
         &self,
         sockets: &PodSockets,
@@ -38,7 +41,9 @@ impl Worker {
             && source.ip() != address.ip()
             && source.is_ipv4() == address.is_ipv4();
         let source = spoof.then_some(SocketAddr::new(source.ip(), 0));
-        self.connect(address, || sockets.tcp_to_app(address.ip(), source)).await
+        let socket = self.connect(address, || sockets.tcp_to_app(address.ip(), source)).await?;
+        socket.reset_on_close();
+        Ok(socket)
     }
 
     /// Counts an attempt to reach an upstream on that path.

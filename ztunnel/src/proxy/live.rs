@@ -332,6 +332,12 @@ impl LiveGuard {
     }
 }
 
+impl From<Admission> for Grounds {
+    fn from(admission: Admission) -> Self {
+        Self::Inbound(Box::new(admission))
+    }
+}
+
 impl Drop for LiveGuard {
     fn drop(&mut self) {
         self.live.0.borrow_mut().remove(self.key);

@@ -95,12 +95,9 @@ impl Outbound {
         let worker = &self.worker;
         let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);
         // Listed under the receiver, whose policies decide; when the sender goes, its own socket says so.
-        let live = match worker.list(&pod.uid, &metered, admission) {
+        let live = match worker.list(&pod.uid, &metered, admission.into()) {
             Ok(live) => live,
-            Err(cut) => {
-                socket.reset_on_close();
-                return worker.cut_off(&metered, &cut);
-            }
+            Err(cut) => return worker.cut_off(&metered, &cut),
         };
         let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
         worker.conclude(&metered, live.run(joined).await);

@@ -15,6 +15,7 @@ use mesh::{
 };
 use smallvec::SmallVec;
 
+use super::accept::{self, Taken};
 use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::limits::Limit;
@@ -28,21 +29,16 @@ use super::worker::Worker;
 use super::workers::Arrival;
 use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
-use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening, Trace};
 
 /// Serves one connection of a pod to somewhere.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival { socket, pod, load: _load, .. } = arrival;
-    let ends = (original_destination(&socket), socket.peer_addr());
-    let (Ok(destination), Ok(client)) = ends else { return };
-    let Some(client) = client.as_socket().map(canonical) else { return };
-    let Ok(socket) = Socket::from_nonblocking(socket) else { return };
+    let Some(Taken { socket, client, destination }) = accept::taken(socket) else { return };
     let _places = match (pod.connection(&client.ip()), worker.shared.bounds.file(&pod.uid)) {
         (Ok(connection), Ok(file)) => (connection, file),
         (Err(limit), _) | (_, Err(limit)) => {
-            worker.turn_away(limit, &pod, None);
-            return socket.reset_on_close();
+            return worker.turn_away(limit, &pod, None);
         }
     };
     let trace = worker.trace();
@@ -75,10 +71,10 @@ pub(super) struct Source {
 impl Outbound {
     async fn run(&self, socket: Socket) {
         let Some(_lease) = self.pod.captured.leases.take() else {
-            return self.refuse(&socket, None, None, Failure::Released);
+            return self.refuse(None, None, Failure::Released);
         };
         let Some(source) = self.source().await else {
-            return self.refuse(&socket, None, None, Failure::UnknownSource);
+            return self.refuse(None, None, Failure::UnknownSource);
         };
         // In a box of its own: what connecting takes is several times what the connection then needs.
         match Box::pin(self.connect(&source)).await {
@@ -86,7 +82,7 @@ impl Outbound {
                 self.remember(&plan);
                 self.relay(socket, &source, &plan, carrier).await;
             }
-            Err((plan, failure)) => self.refuse(&socket, Some(&source), plan.as_deref(), failure),
+            Err((plan, failure)) => self.refuse(Some(&source), plan.as_deref(), failure),
         }
     }
 
@@ -206,9 +202,8 @@ impl Outbound {
     async fn relay(&self, socket: Socket, source: &Source, plan: &Plan, carrier: Carrier) {
         if self.worker.pod(&self.pod.uid).is_none() {
             // It went while somebody was dialled: nobody would cut what was listed from here on.
-            return self.refuse(&socket, Some(source), Some(plan), Failure::Released);
+            return self.refuse(Some(source), Some(plan), Failure::Released);
         }
-        self.count(source, plan);
         let mut opening = self.opening(Some(source), Some(plan));
         if let Carrier::Local(joined) = carrier {
             return self.relay_local(socket, opening, *joined).await;
@@ -217,7 +212,11 @@ impl Outbound {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = self.worker.live.connection(&self.pod.uid, &metered, self.grounds(plan));
+        let live = match self.worker.list(&self.pod.uid, &metered, grounds(plan)) {
+            Ok(live) => live,
+            Err(cut) => return self.worker.cut_off(&metered, &cut),
+        };
+        self.count(source, plan);
         match carrier {
             Carrier::Stream(stream) => {
                 let _open = self.worker.shared.counts.stream(TunnelEnd::Outbound);
@@ -234,30 +233,19 @@ impl Outbound {
 
     /// Counts what is worth knowing of connections that leave the mesh's protection.
     fn count(&self, source: &Source, plan: &Plan) {
-        let counts = &self.worker.shared.counts;
         match plan {
-            Plan::Direct { unprotected: true, .. } => counts.unprotected.inc(),
-            Plan::Passthrough { destination, passed: Passed::UnknownReported, .. } => {
-                let Workload { name, profile, .. } = &*source.workload;
-                let namespace = &*profile.namespace;
-                tracing::info!(target: "egress", namespace, pod = &**name, %destination, "connection leaves the mesh");
+            Plan::Direct { unprotected: true, .. } => self.worker.shared.counts.unprotected.inc(),
+            Plan::Passthrough { destination, passed, .. } => {
+                if let Some(outcome) = passed.egress_outcome() {
+                    self.count_egress(outcome);
+                }
+                if *passed == Passed::UnknownReported {
+                    let Workload { name, profile, .. } = &*source.workload;
+                    let namespace = &*profile.namespace;
+                    tracing::info!(target: "egress", namespace, pod = &**name, %destination, "connection leaves the mesh");
+                }
             }
             _ => {}
-        }
-    }
-
-    /// What may change so that the connection must end, if anything may. Counts what leaves the mesh by leave.
-    fn grounds(&self, plan: &Plan) -> Grounds {
-        let Plan::Passthrough { destination, passed, .. } = plan else { return Grounds::Settled };
-        if let Some(outcome) = passed.egress_outcome() {
-            self.count_egress(outcome);
-        }
-        match passed {
-            Passed::Node | Passed::Service => Grounds::Settled,
-            _ => Grounds::Outside(Box::new(Outside {
-                destination: *destination,
-                name: passed.name().cloned(),
-            })),
         }
     }
 
@@ -300,8 +288,7 @@ impl Outbound {
         }
     }
 
-    fn refuse(&self, socket: &Socket, source: Option<&Source>, plan: Option<&Plan>, failure: Failure) {
-        socket.reset_on_close();
+    fn refuse(&self, source: Option<&Source>, plan: Option<&Plan>, failure: Failure) {
         let mut opening = self.opening(source, plan);
         if let Failure::Refused(refused) = &failure {
             opening.service = refused.service.clone();
@@ -333,6 +320,19 @@ impl Outbound {
     fn affinities(&self) -> MutexGuard<'_, Affinities> {
         // Every change is one step: a panic elsewhere leaves nothing half done.
         self.worker.shared.affinities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What may change so that the connection must end, if anything may.
+fn grounds(plan: &Plan) -> Grounds {
+    match plan {
+        Plan::Passthrough { destination, passed, .. }
+            if !matches!(passed, Passed::Node | Passed::Service) =>
+        {
+            let name = passed.name().cloned();
+            Grounds::Outside(Box::new(Outside { destination: *destination, name }))
+        }
+        _ => Grounds::Settled,
     }
 }
 

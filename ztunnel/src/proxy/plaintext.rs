@@ -12,30 +12,26 @@ use hbone::relay;
 use hbone::socket::Socket;
 use mesh::{NetworkAddress, Workload};
 
+use super::accept::{self, Taken};
 use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
 use super::workers::Arrival;
 use crate::decision::{self, InboundTarget};
-use crate::redirect::{canonical, original_destination};
 use crate::telemetry::{End, Opening, policy_ref};
 
 /// Serves one connection to a pod.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let Arrival { socket, pod, load: _load, .. } = arrival;
-    let ends = (original_destination(&socket), socket.peer_addr());
-    let (Ok(destination), Ok(client)) = ends else { return };
-    let Some(client) = client.as_socket().map(canonical) else { return };
-    let Ok(socket) = Socket::from_nonblocking(socket) else { return };
+    let Some(Taken { socket, client, destination }) = accept::taken(socket) else { return };
     let bounds = &worker.shared.bounds;
     let _places = match (pod.connection(&client.ip()), bounds.file(&pod.uid), bounds.file(&pod.uid)) {
         (Ok(connection), Ok(near), Ok(far)) => (connection, near, far),
         (Err(limit), ..) | (_, Err(limit), _) | (.., Err(limit)) => {
-            worker.turn_away(limit, &pod, Some(client.ip()));
-            return socket.reset_on_close();
+            return worker.turn_away(limit, &pod, Some(client.ip()));
         }
     };
-    let Some(_lease) = pod.captured.leases.take() else { return socket.reset_on_close() };
+    let Some(_lease) = pod.captured.leases.take() else { return };
     Plaintext { worker, pod, client, destination }.run(socket).await;
 }
 
@@ -51,7 +47,7 @@ impl Plaintext {
         let snapshot = self.worker.shared.snapshots.load_full();
         let Some(local) = self.pod.workload(&snapshot).cloned() else {
             // Nobody knows which policies apply: closed.
-            return socket.reset_on_close();
+            return;
         };
         let address = NetworkAddress::new(local.profile.network.clone(), self.client.ip());
         let source = snapshot.workload_by_address(&address).cloned();
@@ -60,10 +56,7 @@ impl Plaintext {
         let decided = decision::inbound_plaintext(&snapshot, &local, ip, self.destination, is_probe);
         let target = match decided {
             Ok(target) => target,
-            Err(error) => {
-                socket.reset_on_close();
-                return self.worker.not_let_in(opening, &error);
-            }
+            Err(error) => return self.worker.not_let_in(opening, &error),
         };
         drop(snapshot);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
@@ -95,17 +88,13 @@ impl Plaintext {
         let upstream = match dialled {
             Ok(upstream) => upstream,
             Err(failure) => {
-                socket.reset_on_close();
                 return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
             }
         };
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = match self.worker.list(&self.pod.uid, &metered, admission) {
+        let live = match self.worker.list(&self.pod.uid, &metered, admission.into()) {
             Ok(live) => live,
-            Err(cut) => {
-                socket.reset_on_close();
-                return self.worker.cut_off(&metered, &cut);
-            }
+            Err(cut) => return self.worker.cut_off(&metered, &cut),
         };
         let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
         self.worker.conclude(&metered, live.run(joined).await);

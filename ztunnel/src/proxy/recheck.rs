@@ -11,28 +11,27 @@ use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 use super::live::{Cut, Grounds, Live, LiveGuard, Peers};
 use super::meter::Metered;
 use super::worker::{GONE_PATIENCE, Worker};
-use crate::decision::{Admission, Strangers, verify_peer};
+use crate::decision::{Strangers, verify_peer};
 
 impl Worker {
-    /// Lists a connection that was let in, and asks once more whether it may be: policy may have changed while its
-    /// application was dialled, and only what is listed is asked again when it does.
+    /// Lists a connection, and asks once more whether it may be: the mesh may have changed while its upstream was
+    /// dialled, and only what is listed is asked again when it does.
     pub(super) fn list(
         &self,
         pod: &PodUid,
         metered: &Rc<Metered>,
-        mut admission: Admission,
+        mut grounds: Grounds,
     ) -> Result<LiveGuard, Cut> {
         let snapshot = self.shared.snapshots.load();
-        let workload = snapshot.workload_by_pod_uid(pod).ok_or(Cut::PodGone)?;
-        if let Err(error) = admission.ask_again(&snapshot, workload) {
-            self.count_refusal(&error);
-            return Err(Cut::Refused(error));
+        let cut = match (&grounds, snapshot.workload_by_pod_uid(pod)) {
+            (Grounds::Settled, _) => None,
+            (_, None) => Some(Cut::PodGone),
+            (_, Some(workload)) => self.ask_again(&snapshot, workload, &mut grounds),
+        };
+        match cut {
+            Some(cut) => Err(cut),
+            None => Ok(self.live.connection(pod, metered, grounds)),
         }
-        if admission.is_of_another(&snapshot) {
-            self.count_cuts(&Cut::PeerChanged, 1);
-            return Err(Cut::PeerChanged);
-        }
-        Ok(self.live.connection(pod, metered, Grounds::Inbound(Box::new(admission))))
     }
 
     /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels,

@@ -104,7 +104,7 @@ impl Inbound {
         };
         let _open = self.worker.shared.counts.stream(TunnelEnd::Inbound);
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = match self.worker.list(&self.pod.uid, &metered, admission) {
+        let live = match self.worker.list(&self.pod.uid, &metered, admission.into()) {
             Ok(live) => live,
             Err(cut) => {
                 stream.refuse(&ConnectResponse::new(if cut.is_refusal() { 401 } else { 503 }));

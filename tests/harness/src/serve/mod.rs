@@ -1,6 +1,7 @@
 //! Small servers, run on threads of the caller with their sockets in a pod's namespace.
 
 mod dns;
+mod full;
 mod http;
 mod server;
 
@@ -9,6 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
 pub use dns::Dns;
+pub use full::Full;
 pub use http::http;
 pub use server::Server;
 

@@ -41,8 +41,9 @@ pub async fn join(
     buffers: &Buffers,
     meter: Rc<dyn Meter>,
 ) -> Result<(), JoinError> {
-    let mut pair =
-        Pair { client, server, up: Flow::default(), down: Flow::default(), meter, finished: false };
+    client.reset_on_close();
+    server.reset_on_close();
+    let mut pair = Pair { client, server, up: Flow::default(), down: Flow::default(), meter };
     poll_fn(|cx| pair.poll(cx, buffers)).await
 }
 
@@ -52,7 +53,6 @@ struct Pair {
     up: Flow,
     down: Flow,
     meter: Rc<dyn Meter>,
-    finished: bool,
 }
 
 /// Which socket of a flow failed.
@@ -63,7 +63,7 @@ enum FlowError {
 
 impl Pair {
     fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<Result<(), JoinError>> {
-        let Self { client, server, up, down, meter, .. } = self;
+        let Self { client, server, up, down, meter } = self;
         let up = up.poll(cx, client, server, buffers, &|count| meter.sent(count));
         let up = up.map_err(|error| match error {
             FlowError::From(error) => JoinError::Client(error),
@@ -80,19 +80,11 @@ impl Pair {
         match (up, down) {
             (_, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
             (Poll::Ready(_), Poll::Ready(_)) => {
-                self.finished = true;
+                client.end_on_close();
+                server.end_on_close();
                 Poll::Ready(Ok(()))
             }
             _ => Poll::Pending,
-        }
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.client.reset_on_close();
-            self.server.reset_on_close();
         }
     }
 }

@@ -47,12 +47,12 @@ pub(super) struct Relay {
     app_ended: bool,
     /// We have told the application that the peer has ended its half.
     shut: bool,
-    finished: bool,
 }
 
 impl Relay {
     pub(super) fn new(stream: Stream, app: Rc<Socket>, meter: Rc<dyn Meter>) -> Self {
-        Self { stream, app, meter, appetite: MIN_READ, app_ended: false, shut: false, finished: false }
+        app.reset_on_close();
+        Self { stream, app, meter, appetite: MIN_READ, app_ended: false, shut: false }
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
@@ -174,17 +174,10 @@ impl Future for Relay {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let ended = ready!(self.advance(cx));
-        self.finished = ended.is_ok();
-        Poll::Ready(ended)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.app.reset_on_close();
+        if ended.is_ok() {
+            self.app.end_on_close();
         }
-        // The lane holds the socket too, and goes with the stream.
+        Poll::Ready(ended)
     }
 }
 
