@@ -68,5 +68,13 @@ fn status_names_what_is_not_in_force_as_it_is_written() -> Result<(), LabError> 
         Ok(told.iter().all(|line| status.contains(line)).then_some(()))
     })?;
     assert!(node.status(&["--check"]).is_err());
+    for (state, kind, reason) in [
+        ("altered", "NetworkPolicy", "tunnel_shut"),
+        ("altered", "AuthorizationPolicy", "rule_empty"),
+        ("ignored", "VirtualService", "ignored"),
+    ] {
+        let labels = [("state", state), ("kind", kind), ("reason", reason)];
+        node.wait_metric("ambient_source_findings", &labels, |count| count == 1.0)?;
+    }
     Ok(())
 }

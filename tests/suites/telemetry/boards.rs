@@ -66,6 +66,7 @@ fn alerts_fire_when_they_should_and_only_then() -> Result<(), LabError> {
 fn traffic(mesh: &Mesh) -> Result<(), LabError> {
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let printer = mesh.pod("legacy/printer");
+    findings(mesh)?;
     let (echo, close, plain) =
         (server.serve(0, serve::echo())?, near.serve(0, serve::echo())?, printer.serve(0, serve::echo())?);
     mesh.apply(
@@ -82,6 +83,19 @@ fn traffic(mesh: &Mesh) -> Result<(), LabError> {
     // Nobody answers, which is one of the things that are counted.
     let _unanswered = client.netns().shell("dig +tries=1 +time=1 nowhere.example").output()?;
     Ok(())
+}
+
+/// Something broken, where nobody is captured, and something that is not enforced as it is written.
+fn findings(mesh: &Mesh) -> Result<(), LabError> {
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {name: slip, namespace: legacy}\nspec: {acton: DENY}\n",
+    )?;
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
+         metadata: {name: get, namespace: legacy}\n\
+         spec: {action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}\n",
+    )
 }
 
 /// A Prometheus in a node's network, which reaches the daemons of all nodes.

@@ -13,7 +13,7 @@ use prometheus::IntCounterVec;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::follow::Notes;
+use super::notes::Notes;
 use super::{RunError, certificates};
 use crate::config::{Config, ListenConfig, OPTIONS};
 use crate::enrol::PodStatus;

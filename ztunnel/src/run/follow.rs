@@ -1,18 +1,18 @@
 //! The mesh as its source describes it, given to all who need it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use certs::Identities;
 use cluster::{LocalPod, ManifestSource, Places, Translation};
 use daemon::ready::{Readiness, ReadyTask};
 use identity::{SpiffeId, TrustDomain};
 use mesh::{ClusterId, Network, Store};
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::desired::desired;
 use super::dns::LocalPods;
+use super::notes::Notes;
 use crate::config::Config;
 use crate::enrol::EnrolHandle;
 use crate::proxy::{Captured, Workers};
@@ -29,10 +29,6 @@ pub(super) struct Follow {
     local: watch::Sender<Arc<[LocalPod]>>,
     notes: Notes,
 }
-
-/// What there is to say of the source: what is broken, what is not enforced, what is ignored.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Notes(Arc<Mutex<Value>>);
 
 impl Follow {
     /// Opens the source of the configuration.
@@ -106,32 +102,6 @@ impl Follow {
         let domain = &self.trust_domain;
         enrolled.filter_map(|pod| SpiffeId::new(domain, &pod.namespace, &pod.service_account).ok()).collect()
     }
-}
-
-impl Notes {
-    /// What there is to say, as JSON.
-    pub(super) fn value(&self) -> Value {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn replace(&self, translation: &Translation) {
-        for problem in &translation.problems {
-            tracing::warn!(%problem, "manifest is broken, and not in force as it is written");
-        }
-        for note in &translation.notes {
-            tracing::info!(%note, "manifest is not followed to the letter");
-        }
-        let value = json!({
-            "problems": translation.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "notes": translation.notes.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "ignored": translation.ignored.iter().map(ignored).collect::<Vec<_>>(),
-        });
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = value;
-    }
-}
-
-fn ignored(object: &cluster::ObjectRef) -> String {
-    format!("{object}: {}", cluster::why_ignored(object))
 }
 
 fn settings(config: &Config) -> cluster::Settings {

@@ -10,6 +10,7 @@ mod dns;
 mod error;
 mod follow;
 mod metrics;
+mod notes;
 mod rotate;
 mod status;
 
@@ -128,11 +129,12 @@ async fn run(
         DnsMetrics::register(&metrics)?,
     );
     tasks.spawn("dns", dns::serve(dns, dns_tasks, pod_events, follow.local_pods()));
-    let following = follow.notes();
+    let notes = follow.notes();
+    notes.register(&metrics)?;
     tasks.spawn("mesh", follow.run(enrolment, captured));
 
     let admin = admin::content(&config, &readiness, &metrics, level, &drainer);
-    admin::provide(&admin, &config, &shared, &workers, &identities, following, told);
+    admin::provide(&admin, &config, &shared, &workers, &identities, notes, told);
     admin::listen(&admin, &config.listen, &shared.counts.panics, &tasks).await?;
     tracing::info!(node = config.node, workers = count, "running");
 
