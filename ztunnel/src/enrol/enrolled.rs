@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockProtocol;
 
 use super::error::EnrolError;
@@ -15,7 +14,7 @@ use super::udp::UdpLedger;
 use super::upkeep::CHECK_PERIOD;
 use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
 use crate::netlink::NetlinkSocket;
-use crate::netns::{PodNetns, in_netns, ip_of};
+use crate::netns::{PodNetns, in_netns};
 use crate::redirect::{
     Capture, CaptureOptions, CapturePhase, DnsOrigins, ListenError, Marks, PodListeners, PodSockets,
     SocketTuning,
@@ -267,6 +266,7 @@ fn record(
         pod: pod.clone(),
         netns_path: netns.path().map(PathBuf::from),
         netns_inode: netns.inode(),
+        netns_cookie: netns.cookie(),
         marks,
         options: options.clone(),
         phase: capture.map_or(CapturePhase::Capturing, Capture::phase),
@@ -276,8 +276,7 @@ fn record(
 
 /// A namespace that holds none of the pod's addresses is some other pod's.
 fn check_addresses(netns: &PodNetns, addresses: &[IpAddr]) -> Result<(), EnrolError> {
-    let look = || Ok(getifaddrs()?.filter_map(|it| ip_of(&it.address?)).any(|ip| addresses.contains(&ip)));
-    match addresses.is_empty() || in_netns(netns, look).map_err(EnrolError::Netlink)? {
+    match netns.holds_any(addresses).map_err(EnrolError::Netlink)? {
         true => Ok(()),
         false => Err(EnrolError::AddressMissing),
     }

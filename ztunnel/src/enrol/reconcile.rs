@@ -99,8 +99,8 @@ impl Registry {
     fn restore_one(&mut self, record: Record, found: &mut Discovery) {
         let uid = record.pod.uid.clone();
         let at_path = record.netns_path.as_deref().and_then(|path| PodNetns::open(path).ok());
-        let netns = at_path.filter(|it| it.inode() == record.netns_inode);
-        let Some(netns) = netns.or_else(|| found.take_inode(record.netns_inode)).map(Arc::new) else {
+        let netns = at_path.filter(|it| record.is_of(it)).or_else(|| found.take_known(|it| record.is_of(it)));
+        let Some(netns) = netns.map(Arc::new) else {
             tracing::info!(pod = %uid, "pod went while no daemon ran");
             self.failed.remove(&uid);
             self.changed = true;

@@ -263,7 +263,8 @@ impl Registry {
         if netns.path().is_some() && netns.is_mounted() {
             return Ok(netns);
         }
-        let found = discover(&self.netns_folder).ok().and_then(|mut it| it.take_inode(netns.inode()));
+        let is_it = |it: &PodNetns| it.inode() == netns.inode();
+        let found = discover(&self.netns_folder).ok().and_then(|mut it| it.take_known(is_it));
         Ok(found.unwrap_or_else(|| netns.without_path()))
     }
 

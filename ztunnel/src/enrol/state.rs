@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Pod, PodUid};
+use crate::netns::{NetnsCookie, PodNetns};
 use crate::redirect::{CaptureOptions, CapturePhase, Marks, RulesDigest};
 
 /// What must be known of a captured pod to find it again.
@@ -21,6 +22,9 @@ pub(super) struct Record {
     pub(super) netns_path: Option<PathBuf>,
     /// The namespace's inode: the path may lead to another one by now.
     pub(super) netns_inode: u64,
+    /// What tells it from a later one with that inode, where the kernel says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) netns_cookie: Option<NetnsCookie>,
     /// Its marks. They stay, since live connections carry them.
     pub(super) marks: Marks,
     /// How it is captured.
@@ -45,6 +49,18 @@ pub struct StateError {
     pub path: PathBuf,
     /// Why not.
     pub source: io::Error,
+}
+
+impl Record {
+    /// Whether that is the pod's namespace. Without a cookie the pod's addresses have to tell: an inode's number is soon
+    /// that of another pod's.
+    pub(super) fn is_of(&self, netns: &PodNetns) -> bool {
+        let is_same = || match self.netns_cookie {
+            Some(cookie) => netns.cookie() == Some(cookie),
+            None => netns.holds_any(&self.pod.addresses).unwrap_or(false),
+        };
+        netns.inode() == self.netns_inode && is_same()
+    }
 }
 
 impl StateFolder {
@@ -124,6 +140,7 @@ mod tests {
             pod: Pod { uid, name, namespace, service_account: None, addresses },
             netns_path: Some("/run/netns/x".into()),
             netns_inode: 7,
+            netns_cookie: None,
             marks: Marks::random().unwrap(),
             options: CaptureOptions::default(),
             phase: CapturePhase::Capturing,

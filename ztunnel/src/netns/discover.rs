@@ -47,9 +47,9 @@ impl Discovery {
         self.found.get_mut(first)?.take()
     }
 
-    /// Takes the namespace with that inode number.
-    pub fn take_inode(&mut self, inode: u64) -> Option<PodNetns> {
-        self.found.iter_mut().find(|slot| slot.as_ref().is_some_and(|it| it.inode() == inode))?.take()
+    /// Takes the namespace that `is_it` knows again.
+    pub fn take_known(&mut self, is_it: impl Fn(&PodNetns) -> bool) -> Option<PodNetns> {
+        self.found.iter_mut().find(|slot| slot.as_ref().is_some_and(&is_it))?.take()
     }
 
     fn note(&mut self, netns: PodNetns, addresses: Vec<IpAddr>) {
@@ -65,14 +65,28 @@ impl Discovery {
     }
 }
 
+impl PodNetns {
+    /// Whether one of these addresses is in the namespace; true when there is none to look for.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered or asked.
+    pub fn holds_any(&self, addresses: &[IpAddr]) -> io::Result<bool> {
+        Ok(addresses.is_empty() || addresses_in(self)?.iter().any(|ip| addresses.contains(ip)))
+    }
+}
+
 fn look_inside(path: &Path) -> io::Result<(PodNetns, Vec<IpAddr>)> {
     let netns = PodNetns::open(path)?;
-    let addresses = in_netns(&netns, || Ok(getifaddrs()?.filter_map(|it| ip_of(&it.address?)).collect()))?;
+    let addresses = addresses_in(&netns)?;
     Ok((netns, addresses))
 }
 
+fn addresses_in(netns: &PodNetns) -> io::Result<Vec<IpAddr>> {
+    in_netns(netns, || Ok(getifaddrs()?.filter_map(|it| ip_of(&it.address?)).collect()))
+}
+
 /// The address, unless it is one that every namespace has.
-pub(crate) fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
         (Some(v4), _) => IpAddr::V4(v4.ip()),
         (_, Some(v6)) => IpAddr::V6(v6.ip()),

@@ -11,11 +11,14 @@ use std::sync::OnceLock;
 
 use nix::sched::{CloneFlags, setns};
 
+use super::NetnsCookie;
+
 /// A network namespace held open. While it is, the namespace and its links live on, even when the pod is gone.
 #[derive(Debug)]
 pub struct PodNetns {
     path: Option<PathBuf>,
     inode: u64,
+    cookie: Option<NetnsCookie>,
     fd: OwnedFd,
 }
 
@@ -53,6 +56,11 @@ impl PodNetns {
         self.inode
     }
 
+    /// What names the namespace for ever, where the kernel tells it.
+    pub const fn cookie(&self) -> Option<NetnsCookie> {
+        self.cookie
+    }
+
     /// Where the namespace is mounted, if known.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -88,9 +96,9 @@ impl PodNetns {
         if inode == inode_of(home()?.as_fd())? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, OwnNamespace));
         }
-        let this = Self { path, inode, fd };
-        drop(this.enter()?);
-        Ok(this)
+        let this = Self { path, inode, cookie: None, fd };
+        let cookie = in_netns(&this, || Ok(NetnsCookie::here()))?;
+        Ok(Self { cookie, ..this })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Network namespaces of pods: opened once, entered for the moments in which a socket is made.
 
+mod cookie;
 mod discover;
 mod guard;
 
-pub(crate) use discover::ip_of;
+pub use cookie::NetnsCookie;
 pub use discover::{Discovery, discover};
 pub use guard::{NetnsGuard, PodNetns, in_netns};

@@ -89,6 +89,13 @@ impl Daemon {
         std::fs::read_dir(self.folder.path().join("state")).unwrap().count()
     }
 
+    /// Forges what is remembered of a pod.
+    pub(crate) fn rewrite_record(&self, uid: &str, forge: impl FnOnce(&str) -> String) {
+        let path = self.folder.path().join("state").join(uid);
+        let record = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, forge(&record)).unwrap();
+    }
+
     pub(crate) fn desire(&self, pod: Pod, enrolled: bool, options: CaptureOptions) {
         self.handle.as_ref().unwrap().desire(vec![DesiredPod { pod, enrolled, options }]);
     }

@@ -11,7 +11,7 @@ use ztunnel::redirect::CaptureOptions;
 use crate::daemon::{Daemon, Event};
 use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen};
 
-fn uid(text: &str) -> PodUid {
+pub(crate) fn uid(text: &str) -> PodUid {
     text.to_owned().try_into().unwrap()
 }
 
@@ -20,12 +20,12 @@ fn pod(lab: &Lab) -> Pod {
     Pod { uid: uid("u-1"), name, namespace, service_account: None, addresses: lab.pod_ips() }
 }
 
-fn by_path(lab: &Lab) -> AddPod {
+pub(crate) fn by_path(lab: &Lab) -> AddPod {
     AddPod { pod: pod(lab), netns: Some(lab.pod_path()), options: None }
 }
 
 /// Everything in the pod's namespace that capture could leave behind.
-fn traces(lab: &Lab) -> Vec<String> {
+pub(crate) fn traces(lab: &Lab) -> Vec<String> {
     let commands = ["nft list ruleset", "ip rule", "ip -6 rule", "ip route show table 100", "ss -Hlntu"];
     let mut traces: Vec<String> = commands.map(|it| lab.in_pod(&format!("{it} 2>/dev/null || true"))).into();
     traces.push(format!("{} descriptors", lab.open_descriptors()));
@@ -142,70 +142,6 @@ fn the_socket_is_for_root_alone() {
     let daemon = Daemon::new(&lab);
     let mode = std::fs::metadata(daemon.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-}
-
-#[test]
-fn a_restarted_daemon_finds_its_pods_and_touches_no_rule() {
-    let lab = Lab::new(Stack::Dual);
-    let mut daemon = Daemon::new(&lab);
-    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
-    let marks = daemon.await_captured().marks;
-    let rules = lab.in_pod("nft -a list ruleset");
-    daemon.stop();
-    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
-    assert_eq!(lab.in_pod("ss -Hlntu"), "");
-    daemon.start();
-    let captured = daemon.await_captured();
-    assert_eq!(captured.marks, marks);
-    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
-    let mut near = dial(&lab.pod, (lab.peer_ips()[0], 80).into()).unwrap();
-    assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
-}
-
-#[test]
-fn while_no_daemon_runs_the_pod_is_closed() {
-    let lab = Lab::new(Stack::Dual);
-    let mut daemon = Daemon::new(&lab);
-    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
-    let servers: Vec<_> = lab.peer_ips().into_iter().map(|ip| listen(&lab.peer, ip)).collect();
-    drop(daemon.await_captured());
-    daemon.stop();
-    for (_, address) in &servers {
-        let refused = dial(&lab.pod, *address).unwrap_err();
-        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    }
-}
-
-#[test]
-fn a_restarted_daemon_repairs_what_was_spoiled_meanwhile() {
-    let lab = Lab::new(Stack::V4);
-    let mut daemon = Daemon::new(&lab);
-    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
-    let rules = lab.in_pod("nft list ruleset");
-    daemon.stop();
-    lab.in_pod("nft delete table inet ambient_mesh");
-    lab.in_pod("ip rule del priority 32764");
-    daemon.start();
-    daemon.await_captured();
-    assert_eq!(lab.in_pod("nft list ruleset"), rules);
-    assert!(lab.in_pod("ip rule").contains("32764:"));
-}
-
-#[test]
-fn a_restarted_daemon_finishes_a_drain() {
-    let lab = Lab::new(Stack::V4);
-    let before = traces(&lab);
-    let mut daemon = Daemon::new(&lab);
-    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
-    let captured = daemon.await_captured();
-    let lease = captured.leases.take().unwrap();
-    client::remove(&daemon.socket(), uid("u-1"), false).unwrap();
-    daemon.stop();
-    drop((lease, captured));
-    daemon.start();
-    daemon.await_event(|event| matches!(event, Event::Report(_)).then_some(()));
-    assert_eq!(traces(&lab), before);
-    assert_eq!(daemon.records(), 0);
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod lab;
 mod live;
 mod probes;
 mod redirected;
+mod restarted;
 mod rules;

@@ -1,0 +1,113 @@
+//! What a daemon makes of the pods that an earlier one captured.
+
+use ztunnel::enrol::client;
+
+use crate::daemon::{Daemon, Event};
+use crate::enrolment::{by_path, traces, uid};
+use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen};
+
+#[test]
+fn a_restarted_daemon_finds_its_pods_and_touches_no_rule() {
+    let lab = Lab::new(Stack::Dual);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let marks = daemon.await_captured().marks;
+    let rules = lab.in_pod("nft -a list ruleset");
+    daemon.stop();
+    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
+    assert_eq!(lab.in_pod("ss -Hlntu"), "");
+    daemon.start();
+    let captured = daemon.await_captured();
+    assert_eq!(captured.marks, marks);
+    assert_eq!(lab.in_pod("nft -a list ruleset"), rules);
+    let mut near = dial(&lab.pod, (lab.peer_ips()[0], 80).into()).unwrap();
+    assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+}
+
+#[test]
+fn while_no_daemon_runs_the_pod_is_closed() {
+    let lab = Lab::new(Stack::Dual);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let servers: Vec<_> = lab.peer_ips().into_iter().map(|ip| listen(&lab.peer, ip)).collect();
+    drop(daemon.await_captured());
+    daemon.stop();
+    for (_, address) in &servers {
+        let refused = dial(&lab.pod, *address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[test]
+fn a_restarted_daemon_repairs_what_was_spoiled_meanwhile() {
+    let lab = Lab::new(Stack::V4);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let rules = lab.in_pod("nft list ruleset");
+    daemon.stop();
+    lab.in_pod("nft delete table inet ambient_mesh");
+    lab.in_pod("ip rule del priority 32764");
+    daemon.start();
+    daemon.await_captured();
+    assert_eq!(lab.in_pod("nft list ruleset"), rules);
+    assert!(lab.in_pod("ip rule").contains("32764:"));
+}
+
+#[test]
+fn a_restarted_daemon_takes_no_later_namespace_with_the_same_inode_for_its_pods() {
+    let (old, new) = (Lab::new(Stack::V4), Lab::new(Stack::V4));
+    let before = traces(&new);
+    let mut daemon = Daemon::new(&old);
+    client::add(&daemon.socket(), by_path(&old), None).unwrap();
+    drop(daemon.await_captured());
+    daemon.stop();
+    // As if the old one had ended, and the kernel had given its number to the other pod's.
+    daemon.rewrite_record("u-1", |record| {
+        let number = |lab: &Lab| format!(r#""netns_inode":{}"#, lab.pod.inode());
+        let path = |lab: &Lab| lab.pod_path().display().to_string();
+        record.replace(&number(&old), &number(&new)).replace(&path(&old), &path(&new))
+    });
+    daemon.start();
+    daemon.await_event(|event| matches!(event, Event::Report(_)).then_some(()));
+    assert_eq!(client::list(&daemon.socket()).unwrap(), []);
+    assert_eq!(traces(&new), before);
+    assert_eq!(daemon.records(), 0);
+}
+
+#[test]
+fn a_record_without_a_cookie_is_of_the_namespace_with_the_pods_address() {
+    let lab = Lab::new(Stack::V4);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    drop(daemon.await_captured());
+    // As an earlier daemon wrote it, or an older kernel has it.
+    for (address, pods) in [("10.77.0.2", 1), ("10.77.0.9", 0)] {
+        daemon.stop();
+        daemon.rewrite_record("u-1", |record| {
+            let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
+            record.as_object_mut().unwrap().remove("netns_cookie");
+            record["pod"]["addresses"] = [address].into();
+            record.to_string()
+        });
+        daemon.start();
+        daemon.await_event(|event| matches!(event, Event::Report(_)).then_some(()));
+        assert_eq!(client::list(&daemon.socket()).unwrap().len(), pods, "{address}");
+    }
+}
+
+#[test]
+fn a_restarted_daemon_finishes_a_drain() {
+    let lab = Lab::new(Stack::V4);
+    let before = traces(&lab);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let captured = daemon.await_captured();
+    let lease = captured.leases.take().unwrap();
+    client::remove(&daemon.socket(), uid("u-1"), false).unwrap();
+    daemon.stop();
+    drop((lease, captured));
+    daemon.start();
+    daemon.await_event(|event| matches!(event, Event::Report(_)).then_some(()));
+    assert_eq!(traces(&lab), before);
+    assert_eq!(daemon.records(), 0);
+}
