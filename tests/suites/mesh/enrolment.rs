@@ -282,7 +282,7 @@ fn warm_up(from: &Pod, to: &[&Pod]) -> Result<(), LabError> {
 }
 
 /// All that capture could leave in a pod's namespace.
-fn traces(pod: &Pod) -> Result<Vec<String>, LabError> {
+pub(crate) fn traces(pod: &Pod) -> Result<Vec<String>, LabError> {
     let commands = [
         "nft list ruleset",
         "ip rule",

@@ -10,5 +10,6 @@ mod leaving;
 mod policy;
 mod restart;
 mod shutdown;
+mod state_folder;
 mod streams;
 mod traffic;

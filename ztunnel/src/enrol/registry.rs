@@ -220,13 +220,17 @@ impl Registry {
 
     pub(super) fn start_drain(&mut self, uid: &PodUid) -> Result<(), EnrolError> {
         let Some(pod) = self.enrolled.get_mut(uid) else { return Ok(()) };
-        if !pod.is_draining() {
-            pod.drain(&self.means)?;
+        if pod.is_draining() {
+            return Ok(());
+        }
+        let drained = pod.drain(&self.means);
+        // Also where that could not be written down: it is so nevertheless.
+        if pod.is_draining() {
             tracing::info!(pod = %uid, "pod drains");
             self.changed = true;
             self.events.draining(uid);
         }
-        Ok(())
+        drained
     }
 
     /// Takes the pod's rules away and has its sockets closed.

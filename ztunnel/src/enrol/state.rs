@@ -81,7 +81,11 @@ impl StateFolder {
             file.write_all(&serde_json::to_vec(record)?)?;
             fs::rename(&draft, &path)
         };
-        write().map_err(|source| StateError { path: path.clone(), source })
+        write().map_err(|source| {
+            // A folder that is full has no room for halves.
+            let _none_was_made = fs::remove_file(&draft);
+            StateError { path, source }
+        })
     }
 
     /// Forgets the pod. That it is forgotten already is no error.

@@ -89,6 +89,11 @@ impl Daemon {
         std::fs::read_dir(self.folder.path().join("state")).unwrap().count()
     }
 
+    /// Takes the folder away in which pods are remembered.
+    pub(crate) fn lose_state_folder(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("state")).unwrap();
+    }
+
     /// Forges what is remembered of a pod.
     pub(crate) fn rewrite_record(&self, uid: &str, forge: impl FnOnce(&str) -> String) {
         let path = self.folder.path().join("state").join(uid);

@@ -117,6 +117,31 @@ fn a_pod_that_holds_a_port_is_refused_and_left_alone() {
 }
 
 #[test]
+fn what_cannot_be_written_down_keeps_no_pod_from_leaving_and_lets_none_in() {
+    let (lab, other) = (Lab::new(Stack::V4), Lab::new(Stack::V4));
+    let before = traces(&other);
+    let daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let captured = daemon.await_captured();
+    let lease = captured.leases.take().unwrap();
+    daemon.lose_state_folder();
+    let reason = |error| match error {
+        client::ClientError::Refused(refusal) => refusal.reason,
+        other => panic!("{other}"),
+    };
+    let told = client::remove(&daemon.socket(), uid("u-1"), false).unwrap_err();
+    assert_eq!(reason(told), RefusalReason::StateUnwritable);
+    daemon.await_event(|event| matches!(event, Event::Draining(_)).then_some(()));
+    let mut add = by_path(&other);
+    add.pod.uid = uid("u-2");
+    let told = client::add(&daemon.socket(), add, None).unwrap_err();
+    assert_eq!(reason(told), RefusalReason::StateUnwritable);
+    assert_eq!(traces(&other), before);
+    drop((lease, captured));
+    assert_eq!(daemon.await_gone(), uid("u-1"));
+}
+
+#[test]
 fn a_namespace_of_another_pod_is_refused() {
     let lab = Lab::new(Stack::V4);
     let daemon = Daemon::new(&lab);
