@@ -9,6 +9,7 @@ mod identity;
 mod leaving;
 mod policy;
 mod restart;
+mod serving_node;
 mod shutdown;
 mod state_folder;
 mod streams;
