@@ -7,6 +7,7 @@ mod enrolment;
 mod failure;
 mod identity;
 mod leaving;
+mod node;
 mod policy;
 mod restart;
 mod serving_node;
