@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use harness::{LabError, PATIENCE, Stack, eventually};
+use harness::{LabError, PATIENCE, PodSpec, ServiceSpec, Stack, eventually};
 use hbone::h2::{ConnectRequest, Method};
 use rustls_pki_types::UnixTime;
 use serde_json::json;
@@ -81,6 +81,55 @@ fn leads_to_its_pod_only(stack: Stack) -> Result<(), LabError> {
     }
     assert_eq!(scene.echo.peers().len(), before, "none of them reached the application");
     peer.echoed(stream, b"and the stream beside them goes on")?;
+    scene.check_served()
+}
+
+#[test]
+fn a_tunnel_leads_to_its_pod_by_the_names_of_the_pods_services_and_by_no_others() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(leads_there_by_name)
+}
+
+fn leads_there_by_name(stack: Stack) -> Result<(), LabError> {
+    let mut cluster = cluster(stack);
+    for app in ["server", "near"] {
+        cluster.service(ServiceSpec::new("shop", app).port(80, ECHO));
+    }
+    let named = json!({ "spec": { "ports": [{ "name": "tcp", "port": 81, "targetPort": "echo" }] } });
+    cluster.service(ServiceSpec::new("shop", "named").app("server").merge(named));
+    let ports = json!([{ "name": "echo", "containerPort": ECHO }]);
+    let ports = json!({ "spec": { "containers": [{ "name": "app", "ports": ports }] } });
+    cluster.pod(PodSpec::new("shop", "server").node("node2").merge(ports));
+    let scene = Scene::with(&cluster, json!({}))?;
+    let mut peer = scene.peer("shop/attacker")?;
+    for authority in [
+        "server.shop.svc.cluster.local:80",
+        "SERVER.shop.svc.Cluster.Local:80",
+        "named.shop.svc.cluster.local:81",
+    ] {
+        let stream = peer.connect(&authority)?;
+        assert_eq!(peer.answer(stream)?, Answer::Status(200), "{authority}");
+        peer.echoed(stream, authority.as_bytes())?;
+    }
+    let before = scene.echo.peers().len();
+    for authority in [
+        // A Service that other pods serve, ports that a Service has not, names that nobody has.
+        "near.shop.svc.cluster.local:80".to_owned(),
+        format!("server.shop.svc.cluster.local:{ECHO}"),
+        "server.shop.svc.cluster.local:81".to_owned(),
+        "nobody.shop.svc.cluster.local:80".to_owned(),
+        "server.legacy.svc.cluster.local:80".to_owned(),
+        "localhost:80".to_owned(),
+    ] {
+        let stream = peer.connect(&authority)?;
+        let answer = peer.answer(stream)?;
+        assert!(matches!(answer, Answer::Status(400 | 503)), "{answer:?} to {authority}");
+    }
+    assert_eq!(scene.echo.peers().len(), before);
+    drop(peer);
+    let record = scene.mesh.daemon("node2").wait_record(|it| it.service.is_some())?;
+    assert!(record.joins("attacker", "server"), "{record:?}");
+    assert_eq!(record.service.as_deref(), Some("server.shop.svc.cluster.local"));
+    assert_eq!(record.destination, scene.server().at(ECHO));
     scene.check_served()
 }
 

@@ -1,6 +1,6 @@
 //! Which path a connection takes, and what of it is on the wire.
 
-use harness::{LabError, Marker, Mesh, Pod, Stack, serve};
+use harness::{LabError, Marker, Mesh, MeshOptions, Pod, Stack, serve};
 
 use e2e::calls::{echoed, inbound, opened, outbound, seen, shop};
 
@@ -143,6 +143,40 @@ fn tunnelled(stack: Stack) -> Result<(), LabError> {
     assert_eq!(packets.holding(marker.as_bytes()), 0);
     assert!(seen(&packets.of_port(15008), &client, &server, &marker).1 > 10);
     assert_eq!(seen(&packets.of_port(echo.port()), &client, &server, &marker).1, 0);
+    Ok(())
+}
+
+#[test]
+fn without_original_sources_servers_see_calls_of_their_own_pod_and_the_mesh_knows_who_calls()
+-> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(called_from_the_own_pod)
+}
+
+fn called_from_the_own_pod(stack: Stack) -> Result<(), LabError> {
+    let config = serde_json::json!({ "path": { "originalSource": false } });
+    let mesh = Mesh::with(&shop(stack), &MeshOptions { config, ..MeshOptions::default() })?;
+    let callers = ["shop/client", "shop/near", "legacy/batch"].map(|name| mesh.pod(name));
+    // In a tunnel or in plaintext from the other node, and within the node.
+    for (target, node) in [("shop/server", "node2"), ("shop/near", "node1")] {
+        let target = mesh.pod(target);
+        let echo = target.serve(0, serve::echo())?;
+        for caller in callers.iter().filter(|caller| caller.ip() != target.ip()) {
+            let local = echoed(caller, target.at(echo.port()), b"from whom?")?;
+            assert_eq!(sources(&echo).last(), Some(&target.ip()), "{} calls", caller.name());
+            let record = inbound(mesh.daemon(node), caller, &target)?;
+            assert_eq!((record.source.ip(), record.error), (local.ip(), None), "{} calls", caller.name());
+        }
+    }
+    // Policies about addresses mean those of callers.
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let echo = server.serve(0, serve::echo())?;
+    mesh.apply(&format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: far, namespace: shop}}\n\
+         spec: {{action: DENY, rules: [{{from: [{{source: {{ipBlocks: [\"{}\"]}}}}]}}]}}\n",
+        client.ip()
+    ))?;
+    e2e::calls::until_refused("the client is denied", &client, server.at(echo.port()))?;
+    echoed(&mesh.pod("shop/near"), server.at(echo.port()), b"others are not")?;
     Ok(())
 }
 
