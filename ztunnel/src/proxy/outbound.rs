@@ -116,7 +116,7 @@ impl Outbound {
                 }
             };
             match self.carry(source, &plan).await {
-                Ok(carrier) => return Ok((plan, carrier)),
+                Ok(carrier) => return Ok((carried_out(plan, &carrier), carrier)),
                 Err(failure) => {
                     let picked = plan.picked().map(|picked| picked.endpoint.target.clone());
                     let another = picked.filter(|_| failure.is_endpoints_own() && tried.len() + 1 < ATTEMPTS);
@@ -333,6 +333,14 @@ fn grounds(plan: &Plan) -> Grounds {
             Grounds::Outside(Box::new(Outside { destination: *destination, name }))
         }
         _ => Grounds::Settled,
+    }
+}
+
+/// The plan as it came about: a pod that was to be joined here may have been reached by its node's daemon.
+fn carried_out(plan: Plan, carrier: &Carrier) -> Plan {
+    match (plan, carrier) {
+        (Plan::Local(tunnel), Carrier::Stream(_)) => Plan::Hbone(tunnel),
+        (plan, _) => plan,
     }
 }
 
