@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::PodUid;
 use super::protocol::{AddPod, Answer, PodStatus, Refusal, Request};
@@ -12,8 +12,16 @@ use super::seqpacket::{PacketError, PacketStream};
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No daemon listens there.
-    #[error("no daemon answers on the enrolment socket")]
-    Connect(#[source] io::Error),
+    #[error(
+        "no daemon answers at {}: does `ztunnel proxy` run on this node, and is that its state.enrolSocket?",
+        socket.display()
+    )]
+    Connect {
+        /// Where one should.
+        socket: PathBuf,
+        /// Why none does.
+        source: io::Error,
+    },
     /// The answer does not fit the question.
     #[error("the daemon answered something else than was asked")]
     OutOfStep,
@@ -76,7 +84,8 @@ fn ask(
     request: &Request,
     fd: Option<BorrowedFd<'_>>,
 ) -> Result<(PacketStream, Answer), ClientError> {
-    let stream = PacketStream::connect(socket).map_err(ClientError::Connect)?;
+    let refused = |source| ClientError::Connect { socket: socket.to_owned(), source };
+    let stream = PacketStream::connect(socket).map_err(refused)?;
     stream.send(request, fd).map_err(ClientError::Send)?;
     let answer = stream.receive().map_err(ClientError::Receive)?.0;
     Ok((stream, answer))

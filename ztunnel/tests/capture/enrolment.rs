@@ -162,6 +162,15 @@ fn a_namespace_may_come_as_a_descriptor() {
 }
 
 #[test]
+fn a_socket_where_no_daemon_listens_is_named_with_what_to_look_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("enrol.sock");
+    let told = client::list(&missing).unwrap_err().to_string();
+    assert!(told.contains(missing.to_str().unwrap()), "{told}");
+    assert!(told.contains("ztunnel proxy") && told.contains("state.enrolSocket"), "{told}");
+}
+
+#[test]
 fn the_socket_is_for_root_alone() {
     let lab = Lab::new(Stack::V4);
     let daemon = Daemon::new(&lab);
