@@ -28,8 +28,9 @@ pub(crate) struct Program {
 impl Setup {
     /// Makes sure that the caller is root and that every program is there; `task` is for the message.
     pub(crate) fn prepare(&self, task: &str) -> Result<(), XtaskError> {
-        self.install()?;
-        root_only(task)
+        // Said first: whoever has to come back as root is spared what that takes care of.
+        root_only(task)?;
+        self.install()
     }
 
     /// Whether what is missing may be installed.
