@@ -194,6 +194,7 @@ impl HeaderList {
             "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => {
                 return self.malformed = true;
             }
+            "te" => return self.malformed |= value != b"trailers",
             _ => return,
         };
         // What is not text is of no use to us, and no reason to refuse the stream.

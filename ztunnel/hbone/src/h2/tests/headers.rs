@@ -50,7 +50,7 @@ fn other_methods_surface_to_be_refused() {
 fn malformed_requests_reset_their_stream_only() {
     let connect = (":method", "CONNECT");
     let target = (":authority", "a:80");
-    let cases: [&[(&str, &str)]; 15] = [
+    let cases: [&[(&str, &str)]; 16] = [
         &[],
         &[connect],
         &[target],
@@ -63,6 +63,7 @@ fn malformed_requests_reset_their_stream_only() {
         &[connect, target, ("Upper", "x")],
         &[connect, target, ("", "x")],
         &[connect, target, ("connection", "close")],
+        &[connect, target, ("te", "gzip")],
         &[connect, target, ("a", "b\r\nc: d")],
         &[connect, (":authority", "a\u{e4}:80")],
         &[(":method", "GET"), target],
