@@ -17,7 +17,7 @@ impl Connection {
     /// When the connection takes no more streams, or the peer no request as large as this even so.
     pub fn open(&mut self, request: &ConnectRequest) -> Result<StreamId, OpenError> {
         self.may_open()?;
-        let most = self.peer.max_header_list;
+        let most = self.peer.longest_header_list();
         let modest;
         let mut request = request;
         if request.list_size() > most as usize {
@@ -72,7 +72,7 @@ impl Connection {
         let is_over = found.is_over();
         self.early_resets.earn();
         let flags = if end_stream { frame::END_STREAM } else { 0 };
-        let most = self.peer.max_header_list;
+        let most = self.peer.longest_header_list();
         self.write_headers(stream.id, flags, |encoder, out| response.encode(encoder, out, most));
         if is_over {
             self.streams.remove(stream);

@@ -13,7 +13,7 @@ pub(super) struct PeerSettings {
     pub(super) initial_window: u32,
     pub(super) max_frame_size: u32,
     /// Size of a header list that it takes; a larger one may cost the connection.
-    pub(super) max_header_list: u32,
+    max_header_list: u32,
 }
 
 impl Default for PeerSettings {
@@ -29,6 +29,12 @@ impl Default for PeerSettings {
 }
 
 impl PeerSettings {
+    /// The longest header list that it is sent: a byte less than it announces, since the h2 crate, on which other
+    /// tunnels rest, refuses a list of just that.
+    pub(super) const fn longest_header_list(&self) -> u32 {
+        self.max_header_list.saturating_sub(1)
+    }
+
     /// Takes over one SETTINGS frame, in order.
     pub(super) fn apply(&mut self, payload: &[u8]) -> Result<(), ConnectionError> {
         // A peer that does not mention the number of streams does not limit it.
