@@ -148,3 +148,42 @@ const TICKETS_PER_SERVER: usize = 2;
 
 /// Servers remembered by one configuration. All of them serve one identity, so these are a deployment's replicas.
 const MAX_SERVERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tickets(seconds_left: u64) -> ServerTickets {
+        let not_after = Duration::from_secs(UnixTime::now().as_secs() + seconds_left);
+        ServerTickets::new(UnixTime::since_unix_epoch(not_after)).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_opens_where_it_was_made_and_nowhere_else() {
+        let ours = tickets(3600);
+        let ticket = ours.encrypt(b"session").unwrap();
+        assert_eq!(ours.decrypt(&ticket).as_deref(), Some(&b"session"[..]));
+        assert_eq!(tickets(3600).decrypt(&ticket), None);
+        for at in 0..ticket.len() {
+            let mut changed = ticket.clone();
+            changed[at] ^= 1;
+            assert_eq!(ours.decrypt(&changed), None, "byte {at}");
+            assert_eq!(ours.decrypt(&ticket[..at]), None, "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn a_ticket_ends_with_the_servers_certificate() {
+        let (hour, day) = (3600, 24 * 3600);
+        let left = |tickets: &ServerTickets| {
+            let ticket = tickets.encrypt(b"session").unwrap();
+            let expiry = u64::from_be_bytes(*ticket.first_chunk().unwrap());
+            tickets.not_after.as_secs() - expiry
+        };
+        assert_eq!(left(&tickets(hour)), 0);
+        assert!(tickets(hour).lifetime() <= u32::try_from(hour).unwrap());
+        assert!(left(&tickets(day)) > 0, "a ticket lives no longer than twelve hours");
+        let ended = tickets(0);
+        assert_eq!(ended.decrypt(&ended.encrypt(b"session").unwrap()), None);
+    }
+}

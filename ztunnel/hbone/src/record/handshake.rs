@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use certs::{ClientTls, PeerError, ServerTls};
 use identity::SpiffeId;
@@ -11,7 +12,7 @@ use rustls::kernel::KernelConnection;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, UnbufferedStatus};
-use rustls::{CommonState, ExtractedSecrets, HandshakeKind};
+use rustls::{ClientConfig, CommonState, ExtractedSecrets, HandshakeKind, ServerConfig};
 
 use crate::socket::Socket;
 
@@ -73,11 +74,19 @@ pub async fn connect(
     tls: &ClientTls,
     destination: IpAddr,
 ) -> Result<Established, HandshakeError> {
+    connect_with(socket, tls.config(), destination, |chain| tls.admit(chain, UnixTime::now())).await
+}
+
+/// [`connect`], where `admit` says whether the peer counts when the handshake is over.
+pub(super) async fn connect_with(
+    socket: Socket,
+    config: &Arc<ClientConfig>,
+    destination: IpAddr,
+    admit: impl Fn(&[CertificateDer<'_>]) -> Result<SpiffeId, PeerError>,
+) -> Result<Established, HandshakeError> {
     let name = ServerName::IpAddress(destination.into());
-    let connection =
-        UnbufferedClientConnection::new(tls.config().clone(), name).map_err(HandshakeError::Tls)?;
+    let connection = UnbufferedClientConnection::new(config.clone(), name).map_err(HandshakeError::Tls)?;
     let mut handshake = Handshake::new(connection);
-    let admit = |chain: &[CertificateDer<'_>]| tls.admit(chain, UnixTime::now());
     handshake.run(&socket).await?;
     handshake.finish(socket, admit)
 }
@@ -90,9 +99,17 @@ pub async fn connect(
 /// # Cancel safety
 /// Dropping the future closes the socket. The caller sets the deadline.
 pub async fn accept(socket: Socket, tls: &ServerTls) -> Result<Established, HandshakeError> {
-    let connection = UnbufferedServerConnection::new(tls.config().clone()).map_err(HandshakeError::Tls)?;
+    accept_with(socket, tls.config(), |chain| tls.admit(chain, UnixTime::now())).await
+}
+
+/// [`accept`], where `admit` says whether the peer counts when the handshake is over.
+pub(super) async fn accept_with(
+    socket: Socket,
+    config: &Arc<ServerConfig>,
+    admit: impl Fn(&[CertificateDer<'_>]) -> Result<SpiffeId, PeerError>,
+) -> Result<Established, HandshakeError> {
+    let connection = UnbufferedServerConnection::new(config.clone()).map_err(HandshakeError::Tls)?;
     let mut handshake = Handshake::new(connection);
-    let admit = |chain: &[CertificateDer<'_>]| tls.admit(chain, UnixTime::now());
     handshake.run(&socket).await?;
     handshake.finish(socket, admit)
 }

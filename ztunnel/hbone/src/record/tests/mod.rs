@@ -1,6 +1,7 @@
 mod bulk;
 mod handshakes;
 mod hostile;
+mod resumption;
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
