@@ -54,6 +54,7 @@ pub struct Connection {
     pub(super) failed: Option<ConnectionError>,
 
     pub(super) answers: Budget,
+    pub(super) settings: Budget,
     pub(super) idle_frames: Budget,
     pub(super) early_resets: Budget,
 }
@@ -109,6 +110,7 @@ impl Connection {
             due_refusals: None,
             failed: None,
             answers: Budget::new(limits.max_answers, Excess::Answers),
+            settings: Budget::new(limits.max_answers, Excess::Answers),
             idle_frames: Budget::new(limits.max_idle_frames, Excess::IdleFrames),
             early_resets: Budget::new(limits.max_early_resets, Excess::Resets),
         }
@@ -171,6 +173,7 @@ impl Connection {
     /// connection that is idle but pinged by its peer fails after [`Limits::max_answers`] pings.
     pub const fn replenish(&mut self) {
         self.answers.refill();
+        self.settings.refill();
         self.idle_frames.refill();
         self.early_resets.refill();
     }

@@ -29,11 +29,12 @@ pub struct Limits {
     /// Each answered request restores one, [`Connection::replenish`](super::Connection::replenish) all. Default 200:
     /// someone who gives up on slow connections stays below, "rapid reset" (CVE-2023-44487, CVE-2025-8671) does not.
     pub max_early_resets: u32,
-    /// PING and SETTINGS between two calls of [`Connection::replenish`](super::Connection::replenish), each of which
-    /// makes us send an answer. Frames with payload restore one each. Default 1000: at most 17 kB of answers.
+    /// PING, and SETTINGS, between two calls of [`Connection::replenish`](super::Connection::replenish), each of which
+    /// makes us send an answer. Frames with payload restore one PING each: peers measure by them. They restore no
+    /// SETTINGS, each of which has all streams look whether they may send. Default 1000: at most 26 kB of answers.
     pub max_answers: u32,
-    /// Frames without effect (empty DATA, unknown types, closed streams) in a row; payload restores them. Default
-    /// 10,000: bounds the work for 9 bytes a frame, far above what honest peers have in flight at a reset.
+    /// Frames without effect (empty DATA, unknown types, closed streams, farewells, answers to pings, windows that are
+    /// hardly opened) in a row; payload restores them. Default 10,000: bounds the work for 9 bytes a frame, far above what honest peers have in flight at a reset.
     pub max_idle_frames: u32,
 }
 

@@ -81,6 +81,7 @@ impl Connection {
             frame::SETTINGS => self.settings(frame),
             frame::PING => self.pinged(frame),
             frame::GOAWAY => {
+                self.idle_frames.spend()?;
                 let last_stream = self.short_u32(0) & goaway::MAX_STREAM_ID;
                 let code = ErrorCode(self.short_u32(4));
                 Ok(Some(self.peer_leaves(last_stream, code)))
@@ -98,7 +99,7 @@ impl Connection {
     }
 
     fn settings(&mut self, frame: FrameHeader) -> Result<Option<Event<'static>>, ConnectionError> {
-        self.answers.spend()?;
+        self.settings.spend()?;
         if frame.has(frame::ACK) {
             return Ok(None);
         }
@@ -123,6 +124,7 @@ impl Connection {
             frame::write_ping(&mut self.control, frame::ACK, payload);
             return Ok(None);
         }
+        self.idle_frames.spend()?;
         if goaway::is_leave_ping(payload) {
             self.leave_confirmed();
             return Ok(None);
@@ -150,6 +152,9 @@ impl Connection {
             }
             let opened =
                 self.send.change(i64::from(increment)).map_err(|_overflow| ConnectionError::FlowControl)?;
+            if opened && increment < WORTHWHILE {
+                self.idle_frames.spend()?;
+            }
             return Ok(opened.then_some(Event::WindowOpened { token: None }));
         }
         let stream = match self.place(id) {
@@ -186,3 +191,7 @@ impl Connection {
         ConnectionError::TooMany(Excess::Answers)
     }
 }
+
+/// A used-up window of the connection that is opened by less is no honest peer's doing, or a strange one's: it makes all
+/// streams try, for one of which there is enough.
+const WORTHWHILE: u32 = 256;

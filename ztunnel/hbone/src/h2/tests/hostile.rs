@@ -65,10 +65,32 @@ fn connections_that_are_answered_before_they_are_reset_are_welcome() {
 
 #[test]
 fn frames_that_want_answers_are_bounded() {
+    let too_many = ConnectionError::TooMany(Excess::Answers);
+    assert_eq!(feed_for_ever(&mut client(), |_| raw(frame::PING, 0, 0, &[0; 8])), (1000, too_many));
     // The peer's first SETTINGS count as well.
-    let want = (999, ConnectionError::TooMany(Excess::Answers));
-    assert_eq!(feed_for_ever(&mut client(), |_| raw(frame::PING, 0, 0, &[0; 8])), want);
-    assert_eq!(feed_for_ever(&mut client(), |_| setting(0x4, 1)), want);
+    assert_eq!(feed_for_ever(&mut client(), |_| setting(0x4, 1)), (999, too_many));
+}
+
+#[test]
+fn payload_restores_no_settings() {
+    let (mut server, _) = server_with_stream(Limits::default());
+    let flood = |_| [data(1, b"x"), setting(0x4, 1)].concat();
+    assert_eq!(feed_for_ever(&mut server, flood), (999, ConnectionError::TooMany(Excess::Answers)));
+}
+
+#[test]
+fn a_window_that_is_opened_by_hardly_anything_over_and_over_ends_the_connection() {
+    for (increment, want) in [(255, Err(ConnectionError::TooMany(Excess::IdleFrames))), (256, Ok(()))] {
+        let (mut server, stream) = server_with_stream(Limits::default());
+        feed(&mut server, &window_update(1, 1 << 30)).unwrap();
+        server.data_header(stream, 65_535, false);
+        let ended = (0..=10_000).try_for_each(|_| {
+            assert_eq!(feed(&mut server, &window_update(0, increment))?, [Seen::Window(None)]);
+            server.data_header(stream, increment as usize, false);
+            Ok(())
+        });
+        assert_eq!(ended, want);
+    }
 }
 
 #[test]
@@ -93,7 +115,9 @@ fn frames_without_effect_are_bounded() {
     let padding = raw(frame::DATA, frame::PADDED, 1, &[1, 0]);
     let unknown = raw(0x42, 0, 0, b"x");
     let priority = raw(frame::PRIORITY, 0, 1, &[0; 5]);
-    for frames in [empty, padding, unknown, priority] {
+    let farewell = raw(frame::GOAWAY, 0, 0, &[0; 8]);
+    let answer = raw(frame::PING, frame::ACK, 0, &[0; 8]);
+    for frames in [empty, padding, unknown, priority, farewell, answer] {
         let (mut server, _) = server_with_stream(Limits::default());
         assert_eq!(feed_for_ever(&mut server, |_| frames.clone()), want, "{frames:?}");
     }
