@@ -193,6 +193,11 @@ impl<K: Clone + Eq + Hash, E: fmt::Debug> Pool<K, E> {
         {
             return Turn::Open(stream);
         }
+        // One without streams that takes none either serves nobody. Kept, a peer that allows no streams, or no headers,
+        // could have us hold a tunnel for each stream that it ever refused.
+        for useless in entry.tunnels.extract_if(.., |tunnel| tunnel.stream_count() == 0) {
+            useless.leave();
+        }
         if let Some(dial) = &entry.dial {
             return Turn::Wait(dial.outcome.clone());
         }

@@ -17,6 +17,9 @@ struct Refused;
 struct Scene {
     dials: Cell<usize>,
     go: Notify,
+    /// What the far ends allow.
+    limits: Limits,
+    tunnels: RefCell<Vec<Tunnel>>,
 }
 
 impl Scene {
@@ -27,7 +30,8 @@ impl Scene {
         let (client, server) = both_ours(&Mesh::new()).await;
         let buffers = Buffers::new();
         let tunnel = Tunnel::client(client, Limits::default(), Timing::default(), buffers.clone());
-        let far = Tunnel::server(server, Limits::default(), Timing::default(), buffers);
+        let far = Tunnel::server(server, self.limits, Timing::default(), buffers);
+        self.tunnels.borrow_mut().push(tunnel.clone());
         spawn_local(drive(tunnel.clone(), |_| {}));
         spawn_local(drive(far, |_| {}));
         Ok(tunnel)
@@ -41,9 +45,13 @@ impl Scene {
 }
 
 fn run<T>(test: impl AsyncFnOnce(Rc<Pool<u8, Refused>>, Rc<Scene>) -> T) -> T {
+    run_in(Scene::default(), test)
+}
+
+fn run_in<T>(scene: Scene, test: impl AsyncFnOnce(Rc<Pool<u8, Refused>>, Rc<Scene>) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bounded = async {
-        let test = test(Rc::new(Pool::new(10)), Rc::default());
+        let test = test(Rc::new(Pool::new(10)), Rc::new(scene));
         tokio::time::timeout(Duration::from_secs(20), test).await.expect("the test comes to its end")
     };
     LocalSet::new().block_on(&runtime, bounded)
@@ -113,4 +121,23 @@ fn a_tunnel_dialled_while_its_key_is_evicted_serves_who_waited_and_nobody_else()
         scene.dials.get()
     });
     assert_eq!(dials, 2);
+}
+
+#[test]
+fn tunnels_of_a_peer_that_takes_no_streams_are_not_kept() {
+    let no_streams = Limits { max_concurrent_streams: 0, ..Limits::default() };
+    let no_headers = Limits { max_header_list: 80, ..Limits::default() };
+    for limits in [no_streams, no_headers] {
+        let scene = Scene { limits, ..Scene::default() };
+        let left = run_in(scene, async |pool, scene| {
+            for _ in 0..5 {
+                scene.go.notify_one();
+                let mut stream = pool.stream(&1, &request(), async || scene.tunnel().await).await.unwrap();
+                // Refused, when it was sent before anything was known of the peer.
+                stream.response().await.unwrap_err();
+            }
+            scene.tunnels.borrow().iter().map(Tunnel::is_leaving).collect::<Vec<_>>()
+        });
+        assert_eq!(left, [true, true, true, true, false]);
+    }
 }
