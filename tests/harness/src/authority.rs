@@ -76,6 +76,16 @@ impl Authority {
         self.process.kill()
     }
 
+    /// What `ztunnel ca rotate` says, by this CA's configuration.
+    ///
+    /// # Errors
+    /// When it refuses; what it says is in the error.
+    pub fn rotate(&self, words: &[&str]) -> Result<String, LabError> {
+        let mut command = daemon_command(&self.program);
+        command.args(["ca", "rotate", "--config"]).arg(self.folder.join("ca.yaml"));
+        run(command.args(words), None)
+    }
+
     /// The file of the roots that it signs under.
     pub fn roots(&self) -> PathBuf {
         self.folder.join("roots.pem")

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::load::{Load, Tally};
 use crate::pki::{Pki, Signing};
-use crate::scene::{echo, lasting, serials, shop, wait_renewed, wait_trusted};
+use crate::scene::{LONG, echo, lasting, serials, shop, trusted, wait_renewed, wait_trusted};
 
 #[test]
 fn leaves_are_renewed_under_load_and_no_connection_fails() -> Result<(), LabError> {
@@ -60,7 +60,57 @@ fn a_root_follows_another_under_load_and_no_connection_fails() -> Result<(), Lab
     })
 }
 
-/// What the test above would look like if it could not fail: the same load, without the overlap.
+#[test]
+fn a_root_is_rotated_by_the_command_in_steps_that_come_when_they_may() -> Result<(), LabError> {
+    let mut options = lasting(20);
+    options.ca = json!({ "leaf": { "ttl": "20s", "maxTtl": "20s" } });
+    under_load(&Mesh::with(&shop(), &options)?, |mesh, pods| {
+        assert!(refused(mesh, &["switch"])?.contains("add comes first"));
+        let added = mesh.ca().rotate(&["add"])?;
+        assert!(added.contains("next: `ztunnel ca rotate switch`, in 10m at the earliest"), "{added}");
+        assert!(refused(mesh, &["switch"])?.contains("it is too early: come again in "));
+
+        let sockets: Vec<_> =
+            mesh.daemons().iter().map(|it| it.admin_socket().display().to_string()).collect();
+        let of_daemons = sockets.iter().flat_map(|socket| ["--daemon", socket]);
+        let switch: Vec<_> = ["switch", "--settle", "0s"].into_iter().chain(of_daemons).collect();
+        rotated_once_all_follow(mesh, &switch)?;
+        for daemon in mesh.daemons() {
+            assert_eq!(trusted(daemon)?.len(), 2, "it signs before all trust it");
+        }
+        let retire = ["retire", "--settle", "0s"];
+        let early = refused(mesh, &retire)?;
+        assert!(early.contains("it is too early: come again in "), "leaves of the old root live: {early}");
+        wait_renewed(mesh, &serials(mesh, pods)?)?;
+        rotated_once_all_follow(mesh, &retire)?;
+        wait_trusted(mesh, 1)?;
+        wait_renewed(mesh, &serials(mesh, pods)?)
+    })
+}
+
+/// Why a step is refused.
+fn refused(mesh: &Mesh, words: &[&str]) -> Result<String, LabError> {
+    match mesh.ca().rotate(words) {
+        Err(LabError::Program { output, .. }) => Ok(output),
+        Err(error) => Err(error),
+        Ok(said) => panic!("{words:?} was done: {said}"),
+    }
+}
+
+/// Does a step as soon as it is not refused any more.
+fn rotated_once_all_follow(mesh: &Mesh, words: &[&str]) -> Result<(), LabError> {
+    harness::wait_for("the step is not done", LONG, || match mesh.ca().rotate(words) {
+        Ok(_) => Ok(Some(())),
+        Err(LabError::Program { output, .. })
+            if output.contains("not yet everywhere") || output.contains("too early") =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    })
+}
+
+/// What the test of two roots would look like if it could not fail: the same load, without the overlap.
 #[test]
 fn a_root_that_replaces_another_without_an_overlap_fails_connections() -> Result<(), LabError> {
     let roots = [Pki::p384(), Pki::p384()];

@@ -116,6 +116,54 @@ fn a_root_follows_another_through_the_secret_and_both_are_trusted_meanwhile() ->
 }
 
 #[test]
+fn the_command_has_a_root_follow_another_in_the_secret() -> Result<(), LabError> {
+    let scene = Scene::new()?;
+    let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
+    scene.pod("cart", "cart", "one")?;
+    let mut root = scene.secret();
+    root["publishConfigMap"] = json!(format!("{0}/{0}-ca-roots", scene.namespace));
+    let (first, second) = (scene.ca_with("one", &root)?, scene.ca_with("two", &root)?);
+    let signer = |ca: &Ca| Ok::<_, LabError>(ca.status(&scene)?["chain"][0]["serial"].clone());
+    let (old, cas) = (signer(&first)?, [&first, &second]);
+
+    let added = first.rotate(&scene, "add", &[])?.expect("it is added");
+    assert!(added.contains("is made, and trusted beside"), "{added}");
+    let early = first.rotate(&scene, "switch", &[])?.expect_err("no time has passed");
+    assert!(early.contains("it is too early: come again in "), "{early}");
+    let second_socket = second.admin_socket().display().to_string();
+    let all = ["--settle", "0s", "--ca", &second_socket];
+    once_all_follow(|| first.rotate(&scene, "switch", &all))?;
+    for ca in cas {
+        eventually("the CA does not sign with the new root", || Ok((signer(ca)? != old).then_some(())))?;
+    }
+
+    let early = first.rotate(&scene, "retire", &all)?.expect_err("leaves may live for a day");
+    assert!(early.contains("it is too early: come again in "), "{early}");
+    let short = [&all[..], &["--leaf-ttl", "1s", "--leaf-max-ttl", "1s"]].concat();
+    once_all_follow(|| first.rotate(&scene, "retire", &short))?;
+    assert_eq!(scene.entry("root-cert.pem")?.matches("BEGIN CERTIFICATE").count(), 1);
+    let token = scene.token("ztunnel", Some(&daemon))?;
+    for ca in cas {
+        eventually("the old root is trusted", || {
+            let chain = ca.ask(&scene, &token, &scene.id("cart"))?.expect("it runs there");
+            Ok((chain.roots.len() == 1).then_some(()))
+        })?;
+    }
+    let again = first.rotate(&scene, "switch", &all)?.expect_err("it is at its end");
+    assert!(again.contains("add comes first"), "{again}");
+    Ok(())
+}
+
+/// Does a step as soon as it is not refused any more.
+fn once_all_follow(step: impl Fn() -> Result<Result<String, String>, LabError>) -> Result<(), LabError> {
+    eventually("the step is not done", || match step()? {
+        Ok(_) => Ok(Some(())),
+        Err(why) if why.contains("not yet everywhere") || why.contains("too early") => Ok(None),
+        Err(why) => panic!("{why}"),
+    })
+}
+
+#[test]
 fn a_config_map_tells_which_roots_are_trusted_and_never_the_key() -> Result<(), LabError> {
     let scene = Scene::new()?;
     let name = format!("{}-ca-roots", scene.namespace);

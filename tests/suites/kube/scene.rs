@@ -183,6 +183,26 @@ impl Ca {
         }
     }
 
+    /// Its admin server's Unix socket.
+    pub(crate) fn admin_socket(&self) -> PathBuf {
+        self.folder.join("admin.sock")
+    }
+
+    /// What `ztunnel ca rotate` says, by its configuration; or why it refuses.
+    pub(crate) fn rotate(
+        &self,
+        scene: &Scene,
+        step: &str,
+        words: &[&str],
+    ) -> Result<Result<String, String>, LabError> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", scene.cluster.netns().name()]).arg(ztunnel()?);
+        command.args(["ca", "rotate", step, "--config"]).arg(self.folder.join("ca.yaml")).args(words);
+        let output = command.output()?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+    }
+
     /// What it logged.
     pub(crate) fn log(&self, scene: &Scene) -> Result<String, LabError> {
         scene.cluster.log(&self.name)
@@ -196,7 +216,7 @@ impl Ca {
     /// Its status, of its admin server.
     pub(crate) fn status(&self, scene: &Scene) -> Result<Value, LabError> {
         let mut command = Command::new(ztunnel()?);
-        command.args(["ca", "status", "--json", "--socket"]).arg(self.folder.join("admin.sock"));
+        command.args(["ca", "status", "--json", "--socket"]).arg(self.admin_socket());
         let output = command.output()?;
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{}", scene.cluster.log(&self.name)?);

@@ -8,6 +8,7 @@ use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 use super::config::{CaServerConfig, OPTIONS};
 use super::node_key::NodeKeyArgs;
 use super::node_token::NodeTokenArgs;
+use super::rotate::RotateArgs;
 use super::status::StatusArgs;
 
 /// Runs the mesh's certificate authority. Flags win over environment variables, which win over the file.
@@ -30,6 +31,7 @@ pub struct CaArgs {
 pub(super) enum CaVerb {
     NodeKey(NodeKeyArgs),
     NodeToken(NodeTokenArgs),
+    Rotate(Box<RotateArgs>),
     Status(StatusArgs),
 }
 

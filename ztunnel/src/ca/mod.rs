@@ -6,7 +6,7 @@
 //!
 //! - [`config`], [`args`]: what it is told; [`node_key`]: how a node is registered, [`node_token`]: how
 //!   a daemon that isn't ours proves to run there; [`status`]: how it fares;
-//! - [`root`]: the key and the roots, made once and followed as they change;
+//! - [`root`]: the key and the roots, made once and followed as they change; [`rotate`]: how one follows another;
 //! - [`gate`]: who calls, and for whom that caller may ask; [`issuer`]: the decision about one request;
 //! - [`listener`] and [`serving`]: how callers reach and recognise it; [`server`]: all of that put together;
 //! - [`mod@run`]: the process, with its [`source`] of who runs where and its [`admin`] surfaces.
@@ -23,6 +23,7 @@ mod node_key;
 mod node_token;
 mod refusal;
 pub mod root;
+mod rotate;
 mod run;
 mod server;
 mod serving;
@@ -40,6 +41,7 @@ pub use metrics::CaMetrics;
 pub use node_key::{NodeKeyArgs, NodeKeyCliError};
 pub use node_token::{NodeTokenArgs, NodeTokenCliError};
 pub use refusal::Refusal;
+pub use rotate::{RotateArgs, RotateError};
 pub use run::{CaRunError, run};
 pub use server::{CaParts, CaServer, StartError};
 pub use serving::{RenewServingError, ServerNames};

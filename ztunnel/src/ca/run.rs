@@ -22,6 +22,7 @@ use super::metrics::CaMetrics;
 use super::node_key::NodeKeyCliError;
 use super::node_token::NodeTokenCliError;
 use super::root::{NewRoot, RootError, RootSource, publish};
+use super::rotate::RotateError;
 use super::server::{CaParts, CaServer, StartError};
 use super::source;
 use super::status::StatusError;
@@ -59,6 +60,9 @@ pub enum CaRunError {
     /// The root.
     #[error(transparent)]
     Root(#[from] RootError),
+    /// A root that is to follow another.
+    #[error(transparent)]
+    Rotate(#[from] RotateError),
     /// The runtime.
     #[error("the system grants no event queue")]
     Runtime(#[source] io::Error),
@@ -73,7 +77,8 @@ pub enum CaRunError {
     Status(#[from] StatusError),
 }
 
-/// Does what the command line says: runs the CA until it is told to end, registers a node, or makes a token of one.
+/// Does what the command line says: runs the CA until it is told to end, registers a node, makes a token of one, or has
+/// a root follow another.
 ///
 /// # Errors
 /// When it cannot; [`CaRunError`] names what is in the way.
@@ -81,6 +86,7 @@ pub fn run(args: &CaArgs) -> Result<(), CaRunError> {
     match &args.verb {
         Some(CaVerb::NodeKey(args)) => return Ok(args.run(&mut io::stdout())?),
         Some(CaVerb::NodeToken(args)) => return Ok(args.run(&mut io::stdout())?),
+        Some(CaVerb::Rotate(args)) => return Ok(args.run(&mut io::stdout())?),
         Some(CaVerb::Status(args)) => return Ok(args.run(&mut io::stdout())?),
         None => {}
     }

@@ -11,6 +11,16 @@ use super::error::{ApiError, answer};
 use super::name::NamespacedName;
 
 impl Kubernetes {
+    /// What an entry of a ConfigMap says.
+    ///
+    /// # Errors
+    /// When the API server doesn't answer.
+    pub async fn told(&self, name: &NamespacedName, entry: &str) -> Result<Option<String>, ApiError> {
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), &name.namespace);
+        let there = answer("get a config map", api.get_opt(&name.name)).await?;
+        Ok(there.and_then(|there| there.data?.remove(entry)))
+    }
+
     /// Makes an entry of a ConfigMap say `text`; other entries stay.
     ///
     /// # Errors

@@ -68,7 +68,20 @@ impl Kubernetes {
     ) -> Result<Written, ApiError> {
         let mut all = seen.entries.clone();
         all.extend(entries);
-        let secret = secret(name, seen.version.clone(), all);
+        self.replace_secret(name, seen, all).await
+    }
+
+    /// Makes these all entries of the Secret that was read as `seen`, unless it is another one meanwhile.
+    ///
+    /// # Errors
+    /// When the API server doesn't answer.
+    pub async fn replace_secret(
+        &self,
+        name: &NamespacedName,
+        seen: &StoredSecret,
+        entries: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Written, ApiError> {
+        let secret = secret(name, seen.version.clone(), entries);
         let api = self.secrets(name);
         written(answer("write a secret", api.replace(&name.name, &PostParams::default(), &secret)).await)
     }

@@ -15,7 +15,7 @@ use crate::ca::files::{self, FileError};
 
 /// What a folder or a Secret holds, unread.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct RootFiles {
+pub(in crate::ca) struct RootFiles {
     /// Where that is, for people.
     place: String,
     key_name: &'static str,
@@ -48,16 +48,20 @@ impl RootFiles {
 
     /// Takes the entries of a Secret, if there is one, whatever they say.
     pub(super) fn of_secret(name: &NamespacedName, secret: Option<&StoredSecret>) -> Self {
-        let entry =
-            |name: &str| Ok::<_, Infallible>(secret.and_then(|secret| secret.entries.get(name)).cloned());
-        match Self::read(format!("Secret {name}"), entry) {
+        let entry = |name: &str| secret.and_then(|secret| secret.entries.get(name)).cloned();
+        Self::of_entries(&format!("Secret {name}"), entry)
+    }
+
+    /// Takes what `entry` finds in a place, whatever it says.
+    pub(in crate::ca) fn of_entries(place: &str, entry: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        match Self::read(place.to_owned(), |name| Ok::<_, Infallible>(entry(name))) {
             Ok(files) => files,
             Err(never) => match never {},
         }
     }
 
     /// Makes sense of them.
-    pub(super) fn root(&self, now: UnixTime) -> Result<Root, RootError> {
+    pub(in crate::ca) fn root(&self, now: UnixTime) -> Result<Root, RootError> {
         let path = |name: &str| format!("{}/{name}", self.place);
         let (key, roots) = match (&self.key, &self.roots) {
             (Some(key), Some(roots)) => (key, roots),

@@ -17,6 +17,7 @@ use rustls_pki_types::pem;
 
 use super::files::FileError;
 
+pub(super) use files::RootFiles;
 pub use follow::{FollowedRoot, follow};
 pub use make::NewRoot;
 pub use source::RootSource;
@@ -96,9 +97,9 @@ pub enum RootError {
 pub const ROOT_CERTIFICATE: &str = "root-cert.pem";
 
 /// The self-made root's key.
-const ROOT_KEY: &str = "root-key.pem";
+pub(super) const ROOT_KEY: &str = "root-key.pem";
 
 /// Istio's names for what an operator brings.
 const BROUGHT_CERTIFICATE: &str = "ca-cert.pem";
-const BROUGHT_KEY: &str = "ca-key.pem";
+pub(super) const BROUGHT_KEY: &str = "ca-key.pem";
 const BROUGHT_CHAIN: &str = "cert-chain.pem";
