@@ -1,9 +1,9 @@
 //! What decisions, answers and changes cost: flat from ten workloads to a hundred thousand.
 
-use bench::{City, PATHS};
+use bench::{City, Cluster, PATHS};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
-criterion_group!(benches, paths, changes);
+criterion_group!(benches, paths, changes, manifests);
 criterion_main!(benches);
 
 /// Decisions and answers in meshes of several sizes.
@@ -32,6 +32,15 @@ fn changes(criterion: &mut Criterion) {
                 held
             });
         });
+    }
+}
+
+/// What a changed pod costs from its manifest to the snapshot.
+fn manifests(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("manifest");
+    for size in SIZES {
+        let mut cluster = Cluster::of(size);
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| bencher.iter(|| cluster.change()));
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the benches run: meshes of any size, and the hot paths in them.
 
 mod city;
+mod cluster;
 mod paths;
 mod trust;
 
 pub use city::{City, vip};
+pub use cluster::Cluster;
 pub use paths::{PATHS, Path};

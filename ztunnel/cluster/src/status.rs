@@ -54,6 +54,19 @@ impl Reported {
         self.nodes.get(node).is_some_and(|pods| pods.contains(pod_uid))
     }
 
+    /// Uids of the pods that are reported here and not there, or by another node.
+    pub(crate) fn different<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        let nodes = self.nodes.keys().chain(other.nodes.keys());
+        let pods = |reported: &'a Self, node| reported.nodes.get(node).into_iter().flatten();
+        let of_node = |node: &'a Arc<str>| {
+            let only = |one: &'a Self, other: &'a Self| {
+                pods(one, node).filter(move |pod| !other.captures(node, pod)).map(|pod| &**pod)
+            };
+            only(self, other).chain(only(other, self))
+        };
+        nodes.flat_map(of_node).collect()
+    }
+
     /// Adds what a node reports.
     #[must_use]
     pub fn with(mut self, node: &str, pod_uids: impl IntoIterator<Item = Arc<str>>) -> Self {

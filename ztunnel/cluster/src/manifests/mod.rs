@@ -20,7 +20,7 @@ pub(crate) use decode::Fault;
 
 use crate::objects::Objects;
 use crate::status::{Reported, StatusFolder};
-use crate::{Settings, Translation, translate};
+use crate::{Settings, Translation, Translator};
 use file::{File, Memory};
 use folder::Folder;
 use watch::{Stale, Watch};
@@ -72,9 +72,11 @@ struct Reader {
     folder: Folder,
     status: Option<StatusFolder>,
     reported: Reported,
-    settings: Settings,
+    translator: Translator,
     /// Counts what is different from the time before.
     generation: u64,
+    /// The generation that was last translated.
+    translated: u64,
 }
 
 impl ManifestSource {
@@ -93,8 +95,9 @@ impl ManifestSource {
             folder: Folder::new(places.manifests),
             status: places.status.map(StatusFolder::new),
             reported: Reported::default(),
-            settings,
+            translator: Translator::new(settings),
             generation: 0,
+            translated: 0,
         };
         Ok(Self {
             reader: Arc::new(Mutex::new(reader)),
@@ -117,7 +120,7 @@ impl ManifestSource {
                 if let Some(stale) = stale {
                     reader.refresh(&stale);
                 }
-                (reader.generation != announced).then(|| (reader.generation, reader.translate()))
+                reader.translation(announced)
             });
             let read = read.await;
             self.due = false;
@@ -145,8 +148,17 @@ impl Reader {
         }
     }
 
-    fn translate(&self) -> Translation {
+    /// What is different from the generation that arrived last, with the number of this one.
+    fn translation(&mut self, arrived: u64) -> Option<(u64, Translation)> {
+        if self.generation == arrived {
+            return None;
+        }
+        if self.translated != arrived {
+            self.translator.forget();
+        }
         let (objects, problems) = self.folder.objects();
-        Translation { problems, ..translate(&objects, &self.reported, &self.settings) }
+        let translation = self.translator.translate(objects, self.reported.clone());
+        self.translated = self.generation;
+        Some((self.generation, Translation { problems, ..translation }))
     }
 }

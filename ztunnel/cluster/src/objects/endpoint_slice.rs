@@ -78,6 +78,13 @@ pub struct TargetRef {
     pub name: Arc<str>,
 }
 
+impl SliceEndpoint {
+    /// The name of the pod that it is, in the slice's namespace.
+    pub fn pod(&self) -> Option<&Arc<str>> {
+        self.target_ref.as_ref().filter(|reference| &*reference.kind == "Pod").map(|pod| &pod.name)
+    }
+}
+
 impl EndpointSlice {
     /// The Service that it belongs to.
     pub fn service(&self) -> Option<&str> {

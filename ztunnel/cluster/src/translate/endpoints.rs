@@ -116,9 +116,8 @@ pub(super) fn of_workload<'a>(
 }
 
 fn pod(listed: &SliceEndpoint, namespace: &str, ip: IpAddr, workloads: &Workloads<'_>) -> Option<usize> {
-    let reference = listed.target_ref.as_ref().filter(|reference| &*reference.kind == "Pod");
-    match reference {
-        Some(reference) => workloads.pod(namespace, &reference.name, ip),
+    match listed.pod() {
+        Some(name) => workloads.pod(namespace, name, ip),
         None => workloads.pod_at(ip),
     }
 }

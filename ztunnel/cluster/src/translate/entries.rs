@@ -101,8 +101,10 @@ impl Entry<'_> {
             name: self.name.clone(),
             addresses: ip.into_iter().collect::<SmallVec<_>>(),
             hostname,
-            node: Arc::new(HostNode { locality: locality(&self.spec.locality), ..HostNode::default() }),
-            profile: profiles.intern(profile),
+            node: profiles
+                .kept
+                .node(HostNode { locality: locality(&self.spec.locality), ..HostNode::default() }),
+            profile: profiles.kept.profile(profile),
             capture,
             healthy: !self.terminating,
             terminating: self.terminating,

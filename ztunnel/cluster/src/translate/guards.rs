@@ -26,12 +26,7 @@ pub(super) struct Guards {
 }
 
 impl Guards {
-    pub(super) fn new(
-        objects: &Objects,
-        settings: &Settings,
-        namespaces: &Namespaces<'_>,
-        notes: &mut Notes,
-    ) -> Self {
+    pub(super) fn new(objects: &Objects, settings: &Settings, notes: &mut Notes) -> Self {
         let (modes, mut policies) = PeerModes::new(objects, settings, notes);
         let mut selecting = Namespaced::default();
         for object in &objects.authorization_policies {
@@ -41,7 +36,8 @@ impl Guards {
             }
             policies.push(policy);
         }
-        let network = NetworkPolicies::new(objects, namespaces, settings.network_policies, notes);
+        let network =
+            NetworkPolicies::new(objects, &Namespaces::new(objects), settings.network_policies, notes);
         let root_namespace = settings.root_namespace.clone();
         Self { policies, selecting, modes, network, root_namespace }
     }

@@ -71,7 +71,7 @@ pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
     let node = &scene.settings.node;
     let here = scene.objects.pods.iter().filter(|pod| pod.spec.node_name == *node && !pod.is_over());
     let here = here.filter(|pod| !pod.spec.node_name.is_empty());
-    let mut pods: Vec<_> = here.map(|pod| local(scene, pod, notes)).collect();
+    let mut pods: Vec<_> = here.map(|pod| local(scene, pod, notes.of(&pod.metadata.namespace))).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     pods
 }

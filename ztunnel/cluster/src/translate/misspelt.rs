@@ -9,26 +9,27 @@ use crate::suggest;
 
 /// Notes what was not read of the objects, and labels and annotations of ours that mean nothing where they are.
 pub(super) fn note(objects: &Objects, notes: &mut Notes) {
+    let wide = notes.wide();
     for (object, Unread { field, value, meant }) in &objects.unread {
         let (field, value, meant) = (field.clone(), value.clone(), meant.clone());
-        notes.add(object.clone(), Remark::NotKnown { field, value, meant });
+        wide.add(object.clone(), Remark::NotKnown { field, value, meant });
     }
     for namespace in &objects.namespaces {
-        names_of(names::NAMESPACE, &namespace.metadata, notes);
-        enrolment(names::NAMESPACE, &namespace.metadata, notes);
+        names_of(names::NAMESPACE, &namespace.metadata, wide);
+        enrolment(names::NAMESPACE, &namespace.metadata, wide);
     }
     for pod in &objects.pods {
-        enrolment(names::POD, &pod.metadata, notes);
+        enrolment(names::POD, &pod.metadata, notes.of(&pod.metadata.namespace));
     }
     let pods = objects.pods.iter().map(|it| (names::POD, &it.metadata));
     let services = objects.services.iter().map(|it| (names::SERVICE, &it.metadata));
     let service_entries = objects.service_entries.iter().map(|it| (names::SERVICE_ENTRY, &it.metadata));
     let workload_entries = objects.workload_entries.iter().map(|it| (names::WORKLOAD_ENTRY, &it.metadata));
-    let gateways = objects.gateways.iter().map(|it| (names::GATEWAY, &it.metadata));
-    for (kind, metadata) in
-        pods.chain(services).chain(service_entries).chain(workload_entries).chain(gateways)
-    {
-        names_of(kind, metadata, notes);
+    for gateway in &objects.gateways {
+        names_of(names::GATEWAY, &gateway.metadata, notes.wide());
+    }
+    for (kind, metadata) in pods.chain(services).chain(service_entries).chain(workload_entries) {
+        names_of(kind, metadata, notes.of(&metadata.namespace));
     }
 }
 

@@ -8,9 +8,11 @@ mod endpoints;
 mod enrolment;
 mod entries;
 mod exclusions;
+mod extent;
 mod guards;
 mod hash;
 mod ignored;
+mod kept;
 mod local;
 mod misspelt;
 mod names;
@@ -20,9 +22,11 @@ mod note;
 mod owners;
 mod peer_authentication;
 mod pods;
+mod scene;
 mod selectors;
 mod service_entries;
 mod services;
+mod translator;
 mod trust_domains;
 mod vips;
 mod waypoints;
@@ -31,22 +35,19 @@ mod workloads;
 use std::sync::Arc;
 
 use identity::TrustDomain;
-use mesh::{Change, ClusterId, Network, Update};
+use mesh::{ClusterId, Network, Update};
 
 pub use egress::UdpMode;
 pub use exclusions::Exclusions;
 pub use ignored::why_ignored;
 pub use local::{LocalPod, PodCapture, PodDns};
 pub use note::{Note, Remark};
+pub use translator::Translator;
 
 use crate::manifests::Problem;
 use crate::objects::{ObjectRef, Objects};
 use crate::status::Reported;
-use guards::Guards;
-use namespaces::{Namespaces, Nodes};
-use note::Notes;
-use waypoints::Waypoints;
-use workloads::Workloads;
+use scene::Scene;
 
 /// Names of the mesh, and the node that it is looked at from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub struct Settings {
 /// What Kubernetes objects mean to the mesh.
 #[derive(Clone, Debug, Default)]
 pub struct Translation {
-    /// All of the mesh.
+    /// The mesh: all of it, or what is different.
     pub update: Update,
     /// The pods of this node, in order of namespace and name.
     pub local_pods: Vec<LocalPod>,
@@ -88,57 +89,9 @@ pub struct Translation {
     pub skipped: usize,
 }
 
-/// What the translation of one object looks up.
-struct Scene<'a> {
-    settings: &'a Settings,
-    objects: &'a Objects,
-    reported: &'a Reported,
-    namespaces: Namespaces<'a>,
-    nodes: Nodes,
-    waypoints: Waypoints<'a>,
-    guards: Guards,
-}
-
-/// What the objects mean to the mesh. `reported` says which pods are captured.
+/// What the objects mean to the mesh: all of it. `reported` says which pods are captured.
 pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) -> Translation {
-    let mut notes = Notes::default();
-    misspelt::note(objects, &mut notes);
-    let namespaces = Namespaces::new(objects);
-    let scene = Scene {
-        settings,
-        objects,
-        reported,
-        nodes: Nodes::new(objects),
-        waypoints: Waypoints::new(objects, settings),
-        guards: Guards::new(objects, settings, &namespaces, &mut notes),
-        namespaces,
-    };
-    let mut workloads = Workloads::new(&scene, &mut notes);
-    let mut services = services::all(&scene, &mut workloads, &mut notes);
-    service_entries::add(&scene, &mut workloads, &mut services, &mut notes);
-    let local_pods = local::pods(&scene, &mut notes);
-    let mut ignored = objects.ignored.clone();
-    ignored.sort();
-    Translation {
-        update: Update {
-            workloads: upserts(workloads.finish()),
-            services: upserts(services.into_values()),
-            namespaces: upserts(scene.namespaces.settings(&mut notes)),
-            nodes: upserts(scene.nodes.all()),
-            network_policies: upserts(scene.guards.network.enforced()),
-            policies: upserts(scene.guards.policies),
-            replace: true,
-        },
-        local_pods,
-        problems: Vec::new(),
-        notes: notes.finish(),
-        ignored,
-        skipped: objects.skipped,
-    }
-}
-
-fn upserts<K, V>(values: impl IntoIterator<Item = V>) -> Vec<Change<K, V>> {
-    values.into_iter().map(Change::Upsert).collect()
+    Translator::new(settings.clone()).translate(objects.clone(), reported.clone())
 }
 
 impl Default for Settings {

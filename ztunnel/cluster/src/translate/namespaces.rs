@@ -6,6 +6,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use mesh::{HostNode, Locality, NamespaceSettings};
 
+use super::kept::Kept;
 use super::note::{Notes, Remark};
 use super::{egress, names};
 use crate::objects::{Labels, Metadata, ObjectRef, Objects, Selector};
@@ -85,7 +86,7 @@ pub(super) fn invalid(field: &str, value: &str) -> Remark {
 }
 
 impl Nodes {
-    pub(super) fn new(objects: &Objects) -> Self {
+    pub(super) fn new(objects: &Objects, kept: &mut Kept) -> Self {
         let node = |metadata: &Metadata| {
             let label = |key| metadata.labels.get(key).cloned().unwrap_or_default();
             let locality = Locality {
@@ -97,14 +98,15 @@ impl Nodes {
         };
         let nodes = objects.nodes.iter().map(|object| {
             let node = HostNode { addresses: object.addresses().collect(), ..node(&object.metadata) };
-            (node.name.clone(), Arc::new(node))
+            (node.name.clone(), kept.node(node))
         });
         let mut nodes: HashMap<_, _, _> = nodes.collect();
         // Nodes that pods name and nobody describes: one object for all their pods.
         for pod in &objects.pods {
             let name = &pod.spec.node_name;
             if !nodes.contains_key(name) {
-                nodes.insert(name.clone(), Arc::new(HostNode { name: name.clone(), ..HostNode::default() }));
+                let node = HostNode { name: name.clone(), ..HostNode::default() };
+                nodes.insert(name.clone(), kept.node(node));
             }
         }
         Self(nodes)

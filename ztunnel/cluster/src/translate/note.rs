@@ -1,6 +1,6 @@
 //! What is not, or not in all, as an object says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::objects::ObjectRef;
@@ -192,15 +192,37 @@ pub enum ExclusionRefusal {
 
 /// Notes while they are made: each is said once.
 #[derive(Debug, Default)]
-pub(super) struct Notes(BTreeSet<Note>);
+pub(super) struct Notes {
+    /// Whose objects are translated.
+    namespace: Option<Arc<str>>,
+    all: NotesOf,
+}
+
+/// Notes by the namespace whose objects gave cause to them, which need not be those that they are about; under none,
+/// those of objects that are about many.
+pub(super) type NotesOf = BTreeMap<Option<Arc<str>>, BTreeSet<Note>>;
 
 impl Notes {
-    pub(super) fn add(&mut self, object: ObjectRef, remark: Remark) {
-        self.0.insert(Note { object, remark });
+    /// What follows comes of an object of that namespace.
+    pub(super) fn of(&mut self, namespace: &Arc<str>) -> &mut Self {
+        if self.namespace.as_ref() != Some(namespace) {
+            self.namespace = Some(namespace.clone());
+        }
+        self
     }
 
-    pub(super) fn finish(self) -> Vec<Note> {
-        self.0.into_iter().collect()
+    /// What follows comes of an object that is about many namespaces.
+    pub(super) fn wide(&mut self) -> &mut Self {
+        self.namespace = None;
+        self
+    }
+
+    pub(super) fn add(&mut self, object: ObjectRef, remark: Remark) {
+        self.all.entry(self.namespace.clone()).or_default().insert(Note { object, remark });
+    }
+
+    pub(super) fn finish(self) -> NotesOf {
+        self.all
     }
 }
 

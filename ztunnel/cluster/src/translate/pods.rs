@@ -82,7 +82,7 @@ fn profile<'a>(
     };
     // A pod that nobody made is called by its own name: it has no kin.
     if metadata.controller().is_none_or(|owner| &*owner.kind == "Node") {
-        return profiles.intern(make());
+        return profiles.kept.profile(make());
     }
     let kin = Kin {
         namespace: &metadata.namespace,

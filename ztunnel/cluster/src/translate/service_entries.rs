@@ -14,7 +14,6 @@ use smallvec::SmallVec;
 use super::entries::{self, Entry};
 use super::namespaces::invalid;
 use super::note::{Notes, Remark};
-use super::vips::Vips;
 use super::waypoints::Traffic;
 use super::workloads::{Origin, Workloads};
 use super::{Scene, app_protocol, balancing, endpoints, names, services};
@@ -28,7 +27,6 @@ pub(super) fn add<'a>(
     services: &mut BTreeMap<ServiceKey, Service>,
     notes: &mut Notes,
 ) {
-    let vips = Vips::new(scene.objects);
     let mut objects: Vec<&'a ServiceEntry> = scene.objects.service_entries.iter().map(|it| &**it).collect();
     objects.sort_by_key(|it| (it.metadata.creation_timestamp, &it.metadata.namespace, &it.metadata.name));
     let selectors = objects.iter().map(|object| {
@@ -39,6 +37,7 @@ pub(super) fn add<'a>(
     let mut owners: HashMap<ServiceKey, ObjectRef, RandomState> = HashMap::default();
     for (object, selected) in objects.into_iter().zip(selected) {
         let reference = ObjectRef::of(names::SERVICE_ENTRY, &object.metadata);
+        let notes = notes.of(&object.metadata.namespace);
         services::note_canary(&object.metadata, names::SERVICE_ENTRY, notes);
         let listed = list(scene, object, workloads);
         for host in &object.spec.hosts {
@@ -57,7 +56,7 @@ pub(super) fn add<'a>(
                 notes.add(reference.clone(), Remark::HostTaken { host: key.hostname.0.clone(), winner });
                 continue;
             }
-            let mut service = described(scene, object, &key, vips.of(object, host), notes);
+            let mut service = described(scene, object, &key, scene.vips.of(object, host), notes);
             service.endpoints = found(scene, object, &service, &listed, &selected, workloads);
             owners.insert(key.clone(), reference.clone());
             services.insert(key, service);

@@ -37,7 +37,7 @@ pub(super) fn all<'a>(
         if object.spec.r#type == ServiceType::ExternalName {
             continue;
         }
-        let mut service = described(scene, object, notes);
+        let mut service = described(scene, object, notes.of(&object.metadata.namespace));
         service.endpoints = match slices_of(&object.metadata) {
             Some(slices) => {
                 endpoints::listed(slices, &service.key, &service.ports, workloads, scene.settings)

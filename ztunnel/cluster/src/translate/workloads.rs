@@ -1,12 +1,13 @@
 //! All workloads, and how services find them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use mesh::{Profile, ServiceKey, TunnelProtocol, Workload};
 
+use super::kept::Kept;
 use super::note::Notes;
 use super::{Scene, entries, pods};
 use crate::objects::{Labels, Pod, WorkloadEntrySpec};
@@ -38,9 +39,8 @@ pub(super) enum Origin<'a> {
 }
 
 /// Profiles, each once.
-#[derive(Default)]
 pub(super) struct Profiles<'a> {
-    all: HashSet<Arc<Profile>, RandomState>,
+    pub(super) kept: &'a mut Kept,
     /// Those of pods that are alike in all that makes a profile.
     alike: HashMap<Kin<'a>, Arc<Profile>, RandomState>,
 }
@@ -58,16 +58,17 @@ pub(super) struct Kin<'a> {
 }
 
 impl<'a> Workloads<'a> {
-    pub(super) fn new(scene: &Scene<'a>, notes: &mut Notes) -> Self {
+    pub(super) fn new(scene: &Scene<'a>, kept: &'a mut Kept, notes: &mut Notes) -> Self {
         let mut workloads = Self {
             all: Vec::with_capacity(scene.objects.pods.len()),
             pods: HashMap::default(),
             addresses: HashMap::default(),
-            profiles: Profiles::default(),
+            profiles: Profiles { kept, alike: HashMap::default() },
         };
         for pod in &scene.objects.pods {
-            let Some(workload) = pods::workload(scene, pod, &mut workloads.profiles, notes) else { continue };
             let metadata = &pod.metadata;
+            let notes = notes.of(&metadata.namespace);
+            let Some(workload) = pods::workload(scene, pod, &mut workloads.profiles, notes) else { continue };
             let at = workloads.all.len();
             workloads.pods.insert((&metadata.namespace, &metadata.name), at);
             if !workload.profile.host_network && !workload.terminating {
@@ -76,6 +77,7 @@ impl<'a> Workloads<'a> {
             workloads.add(workload, metadata.labels.clone(), Origin::Pod(pod));
         }
         for object in &scene.objects.workload_entries {
+            let notes = notes.of(&object.metadata.namespace);
             let made = entries::of_object(scene, object, &mut workloads.profiles, notes);
             let Some((workload, labels)) = made else { continue };
             workloads.add(workload, labels, Origin::Entry(&object.spec));
@@ -122,39 +124,25 @@ impl<'a> Workloads<'a> {
     }
 
     /// The workloads, with the services that they are endpoints of.
-    pub(super) fn finish(self) -> impl Iterator<Item = Workload> {
-        let mut lists: HashSet<Arc<[ServiceKey]>, RandomState> = HashSet::default();
-        self.all.into_iter().map(move |mut placed| {
+    pub(super) fn finish(self) -> Vec<Workload> {
+        let kept = self.profiles.kept;
+        let finished = self.all.into_iter().map(|mut placed| {
             placed.services.sort();
             placed.services.dedup();
-            let known = lists.get(placed.services.as_slice()).cloned();
-            placed.workload.services = known.unwrap_or_else(|| {
-                let list: Arc<[ServiceKey]> = placed.services.into();
-                lists.insert(list.clone());
-                list
-            });
+            placed.workload.services = kept.services(&placed.services);
             placed.workload
-        })
+        });
+        finished.collect()
     }
 }
 
 impl<'a> Profiles<'a> {
-    /// The one object of all equal profiles.
-    pub(super) fn intern(&mut self, profile: Profile) -> Arc<Profile> {
-        if let Some(known) = self.all.get(&profile) {
-            return known.clone();
-        }
-        let profile = Arc::new(profile);
-        self.all.insert(profile.clone());
-        profile
-    }
-
     /// The profile of a pod, made once for all of its kin.
     pub(super) fn of_kin(&mut self, kin: Kin<'a>, make: impl FnOnce() -> Profile) -> Arc<Profile> {
         if let Some(known) = self.alike.get(&kin) {
             return known.clone();
         }
-        let profile = self.intern(make());
+        let profile = self.kept.profile(make());
         self.alike.insert(kin, profile.clone());
         profile
     }

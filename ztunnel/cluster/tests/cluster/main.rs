@@ -14,6 +14,7 @@ mod peer_authentication_ports;
 mod problems;
 mod robust;
 mod services;
+mod translator;
 mod watch;
 mod waypoints;
 mod workloads;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use authz::Action;
+use authz::{Action, Policy};
 use cluster::{ManifestSource, Places, StatusFolder, Translation};
-use mesh::Change;
+use mesh::{Change, Store};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -19,6 +20,8 @@ const SOON: Duration = Duration::from_millis(1800);
 struct Watched {
     folder: TempDir,
     source: ManifestSource,
+    store: Store,
+    policies: Vec<Policy>,
 }
 
 impl Watched {
@@ -31,9 +34,10 @@ impl Watched {
             fs::write(manifests.join(name), text).unwrap();
         }
         let places = Places { manifests: vec![manifests], status: Some(folder.path().join("status")) };
-        let mut source = ManifestSource::open(places, settings()).unwrap();
-        source.next().await;
-        Self { folder, source }
+        let source = ManifestSource::open(places, settings()).unwrap();
+        let mut this = Self { folder, source, store: Store::new(), policies: Vec::new() };
+        this.next().await;
+        this
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -45,19 +49,39 @@ impl Watched {
     }
 
     async fn next(&mut self) -> Translation {
-        timeout(SOON, self.source.next()).await.expect("the change is noticed")
+        let translation = timeout(SOON, self.source.next()).await.expect("the change is noticed");
+        let update = translation.update.clone();
+        if update.replace {
+            self.policies.clear();
+        }
+        self.policies.extend(update.policies.iter().map(|change| match change {
+            Change::Upsert(policy) => policy.clone(),
+            Change::Remove(_) => unreachable!(),
+        }));
+        self.store.apply(update);
+        translation
     }
-}
 
-/// Names of the pods that the mesh has, with the last part of their address.
-fn pods(translation: &Translation) -> Vec<String> {
-    let name = |change: &Change<_, mesh::Workload>| match change {
-        Change::Upsert(workload) => format!("{}@{}", workload.name, workload.addresses[0]),
-        Change::Remove(_) => unreachable!(),
-    };
-    let mut names: Vec<_> = translation.update.workloads.iter().map(name).collect();
-    names.sort();
-    names
+    /// Action and count of rules of the policies called `p`.
+    fn rules(&self) -> Vec<(Action, usize)> {
+        let own = self.policies.iter().filter(|policy| &*policy.name.name == "p");
+        own.map(|policy| (policy.action, policy.rules.len())).collect()
+    }
+
+    /// The pods that the mesh has after the next change.
+    async fn next_pods(&mut self) -> Vec<String> {
+        self.next().await;
+        self.pods()
+    }
+
+    /// Names of the pods that the mesh has, with their address.
+    fn pods(&self) -> Vec<String> {
+        let snapshot = self.store.snapshot();
+        let name = |it: &Arc<mesh::Workload>| format!("{}@{}", it.name, it.addresses[0]);
+        let mut names: Vec<_> = snapshot.workloads().map(name).collect();
+        names.sort();
+        names
+    }
 }
 
 fn cart(ip: &str) -> String {
@@ -68,11 +92,11 @@ fn cart(ip: &str) -> String {
 async fn a_changed_file_takes_effect() {
     let mut watched = Watched::new(&[("a.yaml", cart("10.0.0.1"))]).await;
     watched.write("a.yaml", &cart("10.0.0.2"));
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.2"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.2"]);
     watched.write("b.yml", &pod("shop/web", "10.0.0.3", "", ""));
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.2", "web@10.0.0.3"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.2", "web@10.0.0.3"]);
     fs::remove_file(watched.path("a.yaml")).unwrap();
-    assert_eq!(pods(&watched.next().await), ["web@10.0.0.3"]);
+    assert_eq!(watched.next_pods().await, ["web@10.0.0.3"]);
 }
 
 #[tokio::test]
@@ -81,7 +105,7 @@ async fn a_file_that_is_renamed_over_takes_effect() {
     for ip in ["10.0.0.2", "10.0.0.3"] {
         watched.write("a.yaml~", &cart(ip));
         fs::rename(watched.path("a.yaml~"), watched.path("a.yaml")).unwrap();
-        assert_eq!(pods(&watched.next().await), [format!("cart@{ip}")]);
+        assert_eq!(watched.next_pods().await, [format!("cart@{ip}")]);
     }
 }
 
@@ -92,12 +116,13 @@ async fn a_single_file_is_followed_too() {
     fs::write(&file, cart("10.0.0.1")).unwrap();
     let places = Places { manifests: vec![file.clone()], status: None };
     let mut source = ManifestSource::open(places, settings()).unwrap();
-    source.next().await;
+    let mut store = Store::new();
+    store.apply(source.next().await.update);
     let other = folder.path().join("other");
     fs::write(&other, cart("10.0.0.2")).unwrap();
     fs::rename(&other, &file).unwrap();
-    let translation = timeout(SOON, source.next()).await.unwrap();
-    assert_eq!(pods(&translation), ["cart@10.0.0.2"]);
+    store.apply(timeout(SOON, source.next()).await.unwrap().update);
+    assert_eq!(store.snapshot().workloads().next().unwrap().addresses[0].to_string(), "10.0.0.2");
 }
 
 #[tokio::test]
@@ -108,7 +133,7 @@ async fn a_broken_document_leaves_what_it_was_in_force() {
     let broken = both.replace("podIP: \"10.0.0.1\"", "podIP: x").replace("10.0.0.2", "10.0.0.3");
     watched.write("a.yaml", &broken);
     let translation = watched.next().await;
-    assert_eq!(pods(&translation), ["cart@10.0.0.1", "web@10.0.0.3"]);
+    assert_eq!(watched.pods(), ["cart@10.0.0.1", "web@10.0.0.3"]);
     let problem = translation.problems[0].to_string();
     assert!(
         problem.ends_with("a.yaml:8: Pod shop/cart: status.podIP: \"x\" is not an IP address"),
@@ -117,47 +142,42 @@ async fn a_broken_document_leaves_what_it_was_in_force() {
 
     watched.write("a.yaml", &broken.replace("metadata:", "metadata: ["));
     let translation = watched.next().await;
-    assert_eq!(pods(&translation), ["cart@10.0.0.1", "web@10.0.0.3"]);
+    assert_eq!(watched.pods(), ["cart@10.0.0.1", "web@10.0.0.3"]);
     assert_eq!(translation.problems.len(), 2);
 
     watched.write("a.yaml", &cart("10.0.0.4"));
     let translation = watched.next().await;
-    assert_eq!(pods(&translation), ["cart@10.0.0.4"]);
+    assert_eq!(watched.pods(), ["cart@10.0.0.4"]);
     assert_eq!(translation.problems, []);
 }
 
 #[tokio::test]
 async fn a_broken_policy_leaves_what_it_was_in_force_and_closes_if_it_never_was() {
     let policy = |spec: &str| object("security.istio.io/v1", "AuthorizationPolicy", "shop/p", spec);
-    let rules = |translation: &Translation| {
-        let policies = translation.update.policies.iter().filter_map(|change| match change {
-            Change::Upsert(policy) if &*policy.name.name == "p" => Some((policy.action, policy.rules.len())),
-            Change::Upsert(_) | Change::Remove(_) => None,
-        });
-        policies.collect::<Vec<_>>()
-    };
     let mut watched = Watched::new(&[("a.yaml", policy("{action: AUDIT, rules: [{}, {}]}"))]).await;
     watched.write("a.yaml", &policy("{acton: DENY, rules: [{}]}"));
     let translation = watched.next().await;
-    assert_eq!((rules(&translation), translation.problems.len()), (vec![(Action::Audit, 2)], 1));
+    assert_eq!((watched.rules(), translation.problems.len()), (vec![(Action::Audit, 2)], 1));
     assert!(translation.problems[0].message.ends_with("did you mean \"action\"?"));
 
     watched.write("a.yaml", "");
-    assert_eq!(rules(&watched.next().await), []);
+    watched.next().await;
+    assert_eq!(watched.rules(), []);
     let selecting =
         |app: &str, more: &str| policy(&format!("{{selector: {{matchLabels: {{app: {app}}}}}, {more}}}"));
     watched.write("a.yaml", &selecting("cart", "acton: ALLOW"));
-    assert_eq!(rules(&watched.next().await), [(Action::Deny, 1)]);
+    watched.next().await;
+    assert_eq!(watched.rules(), [(Action::Deny, 1)]);
     // What is closed follows what is written, and stays closed while nothing can be read.
     watched.write("a.yaml", &selecting("web", "acton: ALLOW"));
-    let scopes = |translation: &Translation| translation.update.policies.len();
-    let closed = watched.next().await;
+    watched.next().await;
+    let closed = watched.policies.len();
     watched.write("a.yaml", &selecting("web", "acton: ALLOW").replace("metadata:", "metadata: ["));
-    let translation = watched.next().await;
-    assert_eq!((rules(&translation), scopes(&translation)), (vec![(Action::Deny, 1)], scopes(&closed)));
+    watched.next().await;
+    assert_eq!((watched.rules(), watched.policies.len()), (vec![(Action::Deny, 1)], closed));
     watched.write("a.yaml", &selecting("web", "action: ALLOW"));
     let translation = watched.next().await;
-    assert_eq!((rules(&translation), translation.problems), (vec![(Action::Allow, 0)], vec![]));
+    assert_eq!((watched.rules(), translation.problems), (vec![(Action::Allow, 0)], vec![]));
 }
 
 #[tokio::test]
@@ -171,7 +191,7 @@ async fn a_folder_that_goes_leaves_the_mesh_as_it_was_until_it_is_back() {
         // Looked at between the two removals.
         gone = watched.next().await;
     } else {
-        assert_eq!(pods(&gone), ["cart@10.0.0.1"]);
+        assert_eq!(watched.pods(), ["cart@10.0.0.1"]);
     }
     assert!(gone.problems[0].message.starts_with("cannot be read"), "{:?}", gone.problems);
 
@@ -179,9 +199,9 @@ async fn a_folder_that_goes_leaves_the_mesh_as_it_was_until_it_is_back() {
     fs::create_dir(&aside).unwrap();
     fs::write(aside.join("a.yaml"), cart("10.0.0.2")).unwrap();
     fs::rename(&aside, &manifests).unwrap();
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.2"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.2"]);
     watched.write("a.yaml", &cart("10.0.0.3"));
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.3"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.3"]);
 }
 
 #[tokio::test]
@@ -190,7 +210,7 @@ async fn files_in_new_folders_and_behind_swapped_links_are_found() {
     let within = watched.path("team");
     fs::create_dir(&within).unwrap();
     fs::write(within.join("a.yaml"), cart("10.0.0.1")).unwrap();
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.1"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.1"]);
 
     // As a kubelet mounts a ConfigMap.
     for (version, ip) in [("..1", "10.0.0.5"), ("..2", "10.0.0.6")] {
@@ -201,7 +221,7 @@ async fn files_in_new_folders_and_behind_swapped_links_are_found() {
         if !Path::exists(&watched.path("b.yaml")) {
             std::os::unix::fs::symlink("..data/b.yaml", watched.path("b.yaml")).unwrap();
         }
-        assert_eq!(pods(&watched.next().await), ["cart@10.0.0.1".to_owned(), format!("web@{ip}")]);
+        assert_eq!(watched.next_pods().await, ["cart@10.0.0.1".to_owned(), format!("web@{ip}")]);
     }
 }
 
@@ -248,7 +268,7 @@ async fn a_file_is_read_when_its_writer_is_done() {
     assert!(early.is_err(), "half a file was read");
     file.write_all(tail.as_bytes()).unwrap();
     drop(file);
-    assert_eq!(pods(&watched.next().await), ["cart@10.0.0.2"]);
+    assert_eq!(watched.next_pods().await, ["cart@10.0.0.2"]);
 }
 
 #[tokio::test]
