@@ -23,6 +23,7 @@ pub async fn drive(tunnel: Tunnel, mut on_request: impl FnMut(Request)) -> Ended
         asked: None,
         idle_since: Some(Instant::now()),
         started: false,
+        appetite: MIN_READ,
         unfinished: None,
         tunnel,
     };
@@ -38,6 +39,8 @@ struct Driver {
     idle_since: Option<Instant>,
     /// What came behind the handshake has been looked at.
     started: bool,
+    /// What one read may take: all that there is room for, unless it brings much for many.
+    appetite: usize,
     /// What the peer had begun when it was last looked at, and since when.
     unfinished: Option<(u32, Instant)>,
 }
@@ -126,7 +129,8 @@ impl Driver {
             return Ok(Brought { held_back: true, ..Brought::default() });
         }
         let mut scratch = shared.buffers.scratch();
-        let count = match shared.socket.poll_recv(cx, &mut scratch[MAX_RECEIVED..]) {
+        let room = &mut scratch[MAX_RECEIVED..MAX_RECEIVED + self.appetite];
+        let count = match shared.socket.poll_recv(cx, room) {
             Poll::Pending => return Ok(Brought::default()),
             Poll::Ready(Ok(0)) => return Err(Ended::PeerClosed),
             Poll::Ready(Ok(count)) => count,
@@ -138,7 +142,13 @@ impl Driver {
         let received = &mut scratch[start..MAX_RECEIVED + count];
         let mut brought = state.take_in(received)?;
         shared.buffers.arrived(brought.deliveries);
-        brought.full = count == READ;
+        brought.full = count == self.appetite;
+        self.appetite = match brought.deliveries {
+            FEW.. => MIN_READ,
+            // One that brought nothing has the beginning of what may be anything.
+            1.. if brought.full => (self.appetite * 4).min(READ),
+            _ => self.appetite,
+        };
         brought.received = true;
         let left = &received[brought.consumed..];
         state.partial.clear();
@@ -263,3 +273,10 @@ fn flush(cx: &mut Context<'_>, shared: &Shared, state: &mut State) -> Result<(),
 }
 
 const PING: [u8; 8] = *b"alive?\0\0";
+
+/// What is read of a peer that has much for many, and at first: a whole record.
+const MIN_READ: usize = MAX_RECEIVED;
+
+/// From so many writes to applications on, a turn is long: in 256 KiB there is payload for 26,000, and meanwhile no other
+/// task of the worker runs.
+const FEW: u64 = 256;

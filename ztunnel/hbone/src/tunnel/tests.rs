@@ -1,5 +1,6 @@
 //! Two ends of a tunnel with applications behind them.
 
+mod fairness;
 mod stalling;
 
 use std::io::{self, Read, Write};

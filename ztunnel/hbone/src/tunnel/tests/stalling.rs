@@ -37,12 +37,12 @@ const TIMING: Timing = Timing {
 /// What a client says first (RFC 9113 §3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-fn frame(kind: u8, flags: u8, stream: u8, length: u8) -> [u8; 9] {
+pub(super) fn frame(kind: u8, flags: u8, stream: u8, length: u8) -> [u8; 9] {
     [0, 0, length, kind, flags, 0, 0, 0, stream]
 }
 
 /// A preface and empty settings.
-fn greeting() -> Vec<u8> {
+pub(super) fn greeting() -> Vec<u8> {
     [&PREFACE[..], &frame(4, 0, 0, 0)].concat()
 }
 
