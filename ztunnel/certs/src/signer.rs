@@ -122,10 +122,13 @@ impl SignedChain {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use rustls_pki_types::UnixTime;
 
     use super::*;
-    use crate::{Authority, LeafKey, LeafRequest};
+    use crate::verify::{ChainVerifier, Role};
+    use crate::{Authority, Bundles, LeafKey, LeafRequest, TrustBundle};
 
     #[test]
     fn leaf_and_roots_are_found_however_the_answer_is_cut() {
@@ -134,6 +137,25 @@ mod tests {
         assert_eq!((whole.chain.len(), whole.roots.len()), (1, 2));
         for texts in [vec![format!("{leaf}{}", roots.concat())], vec![leaf, roots.concat(), String::new()]] {
             assert_eq!(SignedChain::from_pem(&texts).unwrap(), whole);
+        }
+    }
+
+    /// Recorded: an operator's intermediate and its root, and both roots of a rotation in one text at the end.
+    #[test]
+    fn an_answer_of_istiod_is_a_chain_that_peers_verify_and_all_roots() {
+        let texts: Vec<_> = include_str!("golden/answer_of_istiod.pem").split("\n---\n").collect();
+        assert_eq!(texts.len(), 4);
+        let SignedChain { chain, roots } = SignedChain::from_pem(&texts).unwrap();
+        assert_eq!((chain.len(), roots.len()), (3, 2));
+        let recorded = UnixTime::since_unix_epoch(Duration::from_secs(1_795_939_248));
+        for trusted in [&roots[..], &roots[..1]] {
+            let bundle = TrustBundle::new(trusted.to_vec()).unwrap();
+            let bundles: Bundles = [("cluster.local".parse().unwrap(), bundle)].into_iter().collect();
+            let verifier = ChainVerifier::new(Arc::new(bundles));
+            for role in [Role::Client, Role::Server] {
+                let leaf = verifier.verify(&chain, role, recorded).unwrap();
+                assert_eq!(leaf.identity.as_str(), "spiffe://cluster.local/ns/shop/sa/client");
+            }
         }
     }
 
