@@ -62,14 +62,9 @@ impl Lab {
         let mut state = self.state();
         let is_gone =
             |file: &String, pod: &mut Pod| files.get(file).is_none_or(|it| it.text(UID) != pod.uid());
-        state.pods.extract_if(.., is_gone).for_each(|(_, pod)| pod.remove());
-        let missing = |it: &(&String, &Document)| it.1.kind() == "Pod" && !state.pods.contains_key(it.0);
-        for (file, document) in files.iter().filter(missing).collect::<Vec<_>>() {
-            if let Some(pod) = self.start_pod(document, state.links)? {
-                state.links += 1;
-                state.pods.insert(file.clone(), pod);
-            }
-        }
+        let gone: Vec<_> = state.pods.extract_if(.., is_gone).map(|(_, pod)| pod).collect();
+        Pod::remove_all(&gone);
+        self.start_pods(&mut state, &files)?;
         let old: BTreeSet<_> = state.files.keys().cloned().collect();
         for (file, document) in files {
             if state.files.get(&file) != Some(&document) {
@@ -216,17 +211,27 @@ impl Lab {
         Ok(Self { tag: tag.clone(), wire, nodes, state: Mutex::default() })
     }
 
-    /// A pod that is on the host's network, or has ended, has no namespace of its own.
-    fn start_pod(&self, document: &Document, link: usize) -> Result<Option<Pod>, LabError> {
-        let flag = document.value().pointer("/spec/hostNetwork").and_then(Value::as_bool);
-        let ended = matches!(document.text("/status/phase"), "Succeeded" | "Failed");
-        if flag == Some(true) || ended {
-            return Ok(None);
+    /// Makes pods real that are not. One that is on the host's network, or has ended, has no namespace of its own.
+    fn start_pods(&self, state: &mut State, files: &BTreeMap<String, Document>) -> Result<(), LabError> {
+        let mut specs = Vec::new();
+        let mut names = Vec::new();
+        for (file, document) in
+            files.iter().filter(|it| it.1.kind() == "Pod" && !state.pods.contains_key(it.0))
+        {
+            let on_host = document.value().pointer("/spec/hostNetwork").and_then(Value::as_bool);
+            let ended = matches!(document.text("/status/phase"), "Succeeded" | "Failed");
+            if on_host == Some(true) || ended {
+                continue;
+            }
+            let at = document.text("/spec/nodeName");
+            let node = self.nodes.iter().find(|it| it.name() == at);
+            let node = node.ok_or_else(|| document.wrong(format!("there is no node {at:?}")))?;
+            specs.push((document, node, state.links));
+            names.push(file.clone());
+            state.links += 1;
         }
-        let at = document.text("/spec/nodeName");
-        let node = self.nodes.iter().find(|it| it.name() == at);
-        let node = node.ok_or_else(|| document.wrong(format!("there is no node {at:?}")))?;
-        Pod::start(document, node, &self.tag, link).map(Some)
+        state.pods.extend(names.into_iter().zip(Pod::start_all(&specs, &self.tag)?));
+        Ok(())
     }
 
     /// A watcher sees the whole file or none.

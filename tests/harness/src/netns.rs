@@ -73,6 +73,11 @@ impl Netns {
         ip_batch(&["-n", &self.name], lines)
     }
 
+    /// [`Self::ip`], of which lines may fail.
+    pub(crate) fn ip_as_far_as_possible(&self, lines: &[String]) {
+        let _some_failed = ip_batch(&["-n", &self.name, "-force"], lines);
+    }
+
     /// Sets kernel parameters: paths under `/proc/sys`.
     pub(crate) fn sysctl(&self, settings: &[(&str, &str)]) -> Result<(), LabError> {
         let set = || {
@@ -108,6 +113,9 @@ pub(crate) fn write_etc(name: &str, file: &str, text: &str) -> Result<(), LabErr
 }
 
 fn ip_batch(arguments: &[&str], lines: &[String]) -> Result<(), LabError> {
+    if lines.is_empty() {
+        return Ok(());
+    }
     let mut command = Command::new("ip");
     command.args(arguments).args(["-batch", "-"]);
     run(&mut command, Some(&lines.join("\n"))).map(drop)

@@ -16,7 +16,8 @@ use crate::lab::{WIRE_V4, WIRE_V6};
 use crate::process::Process;
 use crate::serve::{Handler, Server};
 use crate::sweep::Tag;
-use crate::{Finished, LabError, Netns, Node, PATIENCE, netns, program, wiring};
+use crate::wiring::{self, Plug};
+use crate::{Finished, LabError, Netns, Node, PATIENCE, netns, program};
 
 /// A pod: a namespace plugged into its node. Clones are the same pod; gone with its lab.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ struct Parts {
     uid: String,
     account: String,
     node: Node,
+    /// Its interface on the node.
+    link: String,
     netns: Netns,
     addresses: Vec<IpAddr>,
     /// Where the daemon of its node finds the namespace.
@@ -36,23 +39,46 @@ struct Parts {
 }
 
 impl Pod {
-    pub(crate) fn start(document: &Document, node: &Node, tag: &Tag, link: usize) -> Result<Self, LabError> {
-        let (namespace, name) = (document.namespace().to_owned(), document.name().to_owned());
+    /// Makes pods real, on their nodes, each with an interface of that number.
+    pub(crate) fn start_all(specs: &[(&Document, &Node, usize)], tag: &Tag) -> Result<Vec<Self>, LabError> {
+        // The number keeps a pod apart from its predecessor of the same name, whose namespace may live on.
+        let name = |(document, _, link): &(&Document, &Node, usize)| {
+            tag.netns(&format!("{}-{}-{link}", document.namespace(), document.name()))
+        };
+        netns::create(&specs.iter().map(name).collect::<Vec<_>>())?;
+        let pod =
+            |spec: &(&Document, &Node, usize)| Self::of(spec.0, spec.1, Netns::open(name(spec))?, spec.2);
+        let pods = specs.iter().map(pod).collect::<Result<Vec<_>, _>>()?;
+        let plug = |Self(it): &Self| Plug::new(&it.node, &it.link, it.netns.name(), &it.addresses);
+        let plugs: Vec<_> = pods.iter().map(|it| (&it.0.node, &it.0.netns, plug(it))).collect();
+        wiring::plug(&plugs)?;
+        pods.iter().zip(specs).try_for_each(|(pod, (document, ..))| pod.furnish(document))?;
+        Ok(pods)
+    }
+
+    fn of(document: &Document, node: &Node, netns: Netns, link: usize) -> Result<Self, LabError> {
         let addresses = document.addresses("/status/podIPs", "ip")?;
         if addresses.is_empty() {
             return Err(document.wrong("a lab's pod needs status.podIPs"));
         }
-        // The number keeps a pod apart from its predecessor of the same name, whose namespace may live on.
-        let netns = tag.netns(&format!("{namespace}-{name}-{link}"));
-        netns::create(std::slice::from_ref(&netns))?;
-        let netns = Netns::open(netns)?;
-        wiring::plug(node, &format!("pod{link}"), &netns, &addresses)?;
-        netns::write_etc(netns.name(), "resolv.conf", &resolv_conf(document, &addresses))?;
-        let mounted = node.pod_netns().join(netns.name());
-        bind(&netns.path(), &mounted)?;
-        let (uid, account) = (document.text("/metadata/uid"), document.text("/spec/serviceAccountName"));
-        let (uid, account, node) = (uid.to_owned(), account.to_owned(), node.clone());
-        Ok(Self(Arc::new(Parts { namespace, name, uid, account, node, netns, addresses, mounted })))
+        Ok(Self(Arc::new(Parts {
+            namespace: document.namespace().to_owned(),
+            name: document.name().to_owned(),
+            uid: document.text("/metadata/uid").to_owned(),
+            account: document.text("/spec/serviceAccountName").to_owned(),
+            node: node.clone(),
+            link: format!("pod{link}"),
+            mounted: node.pod_netns().join(netns.name()),
+            netns,
+            addresses,
+        })))
+    }
+
+    /// Gives it its files, and its daemon its namespace.
+    fn furnish(&self, document: &Document) -> Result<(), LabError> {
+        let Parts { netns, addresses, mounted, .. } = &*self.0;
+        netns::write_etc(netns.name(), "resolv.conf", &resolv_conf(document, addresses))?;
+        bind(&netns.path(), mounted)
     }
 
     /// Its name.
@@ -193,14 +219,15 @@ impl Pod {
         piped(command, &mut self.0.netns.shell(&format!("exec {command}")))
     }
 
-    /// Takes the namespace away, as a runtime does that removes a pod; what the pod's processes hold of it lives on.
-    pub(crate) fn remove(&self) {
-        let _unmounted = umount2(&self.0.mounted, MntFlags::MNT_DETACH);
-        let _removed = fs::remove_file(&self.0.mounted);
+    /// Takes the namespaces of pods away, as a runtime does that removes them; what their processes hold of them lives on.
+    pub(crate) fn remove_all(pods: &[Self]) {
+        for Self(pod) in pods {
+            let _unmounted = umount2(&pod.mounted, MntFlags::MNT_DETACH);
+            let _removed = fs::remove_file(&pod.mounted);
+        }
         // The interface goes first: a namespace that is held open would keep the address on the node.
-        let delete = [String::from("link del eth0")];
-        let _already_gone = self.0.netns.ip(&delete);
-        netns::delete(self.0.netns.name());
+        wiring::unplug(pods.iter().map(|Self(pod)| (&pod.node, &*pod.link)));
+        pods.iter().for_each(|Self(pod)| netns::delete(pod.netns.name()));
     }
 
     fn any(&self) -> IpAddr {

@@ -27,27 +27,65 @@ pub(crate) fn join(wire: &Netns, nodes: &[Node]) -> Result<(), LabError> {
     nodes.iter().try_for_each(|node| connect_node(node, nodes))
 }
 
-/// Plugs a pod into its node, by an interface of that name on the node.
-pub(crate) fn plug(node: &Node, link: &str, pod: &Netns, addresses: &[IpAddr]) -> Result<(), LabError> {
-    let families = if addresses.iter().any(IpAddr::is_ipv6) { NO_DAD } else { NO_IPV6 };
-    pod.sysctl(families)?;
-    let mut outside = vec![format!("link add {link} type veth peer name eth0 netns {}", pod.name())];
-    let mut inside = lines(&["link set lo up", "link set eth0 up"]);
-    outside.push(format!("link set {link} up"));
-    for address in addresses {
-        let Some(Range { gateway, .. }) = node.ranges().iter().find(|it| same_family(it.gateway, *address))
-        else {
-            continue;
-        };
-        let length = length(*address);
-        outside.push(format!("addr add {gateway}/{length} dev {link}"));
-        outside.push(format!("route add {address}/{length} dev {link}"));
-        inside.push(format!("addr add {address}/{length} dev eth0"));
-        inside.push(format!("route add {gateway}/{length} dev eth0"));
-        inside.push(format!("route add default via {gateway} dev eth0"));
+/// How a pod is plugged into its node.
+#[derive(Debug)]
+pub(crate) struct Plug {
+    ipv6: bool,
+    outside: Vec<String>,
+    inside: Vec<String>,
+}
+
+impl Plug {
+    /// By an interface of that name on the node.
+    pub(crate) fn new(node: &Node, link: &str, netns: &str, addresses: &[IpAddr]) -> Self {
+        let mut outside = vec![format!("link add {link} type veth peer name eth0 netns {netns}")];
+        let mut inside = lines(&["link set lo up", "link set eth0 up"]);
+        outside.push(format!("link set {link} up"));
+        for address in addresses {
+            let Some(Range { gateway, .. }) =
+                node.ranges().iter().find(|it| same_family(it.gateway, *address))
+            else {
+                continue;
+            };
+            let length = length(*address);
+            outside.push(format!("addr add {gateway}/{length} dev {link}"));
+            outside.push(format!("route add {address}/{length} dev {link}"));
+            inside.push(format!("addr add {address}/{length} dev eth0"));
+            inside.push(format!("route add {gateway}/{length} dev eth0"));
+            inside.push(format!("route add default via {gateway} dev eth0"));
+        }
+        Self { ipv6: addresses.iter().any(IpAddr::is_ipv6), outside, inside }
     }
-    node.netns().ip(&outside)?;
-    pod.ip(&inside)
+}
+
+/// Plugs pods into their nodes: each program that is started costs more than what it does.
+pub(crate) fn plug(pods: &[(&Node, &Netns, Plug)]) -> Result<(), LabError> {
+    for (_, netns, plug) in pods {
+        netns.sysctl(if plug.ipv6 { NO_DAD } else { NO_IPV6 })?;
+    }
+    for (node, lines) in by_node(pods.iter().map(|(node, _, plug)| (*node, &*plug.outside))) {
+        node.netns().ip(&lines)?;
+    }
+    pods.iter().try_for_each(|(_, netns, plug)| netns.ip(&plug.inside))
+}
+
+/// Takes interfaces of pods away from their nodes, as far as they are still there.
+pub(crate) fn unplug<'a>(links: impl Iterator<Item = (&'a Node, &'a str)>) {
+    let lines: Vec<_> = links.map(|(node, link)| (node, [format!("link del {link}")])).collect();
+    for (node, lines) in by_node(lines.iter().map(|(node, line)| (*node, &line[..]))) {
+        node.netns().ip_as_far_as_possible(&lines);
+    }
+}
+
+fn by_node<'a>(lines: impl Iterator<Item = (&'a Node, &'a [String])>) -> Vec<(&'a Node, Vec<String>)> {
+    let mut all: Vec<(&Node, Vec<String>)> = Vec::new();
+    for (node, lines) in lines {
+        match all.iter_mut().find(|(it, _)| it.name() == node.name()) {
+            Some((_, own)) => own.extend_from_slice(lines),
+            None => all.push((node, lines.to_vec())),
+        }
+    }
+    all
 }
 
 fn connect_node(node: &Node, nodes: &[Node]) -> Result<(), LabError> {
