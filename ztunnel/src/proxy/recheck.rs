@@ -24,6 +24,8 @@ impl Worker {
     ) -> Result<LiveGuard, Cut> {
         let snapshot = self.shared.snapshots.load();
         let cut = match (&grounds, snapshot.workload_by_pod_uid(pod)) {
+            // It went while its application was dialled: nobody would cut what is listed from here on.
+            _ if self.pod(pod).is_none() => Some(Cut::PodGone),
             (Grounds::Settled, _) => None,
             (_, None) => Some(Cut::PodGone),
             (_, Some(workload)) => self.ask_again(&snapshot, workload, &mut grounds),
