@@ -19,6 +19,14 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file has a key twice.
+    #[error("{origin}: {key} is there twice")]
+    Duplicate {
+        /// Where it is the second time.
+        origin: Origin,
+        /// The key, with its groups.
+        key: String,
+    },
     /// The file cannot be read.
     #[error("cannot read {path}", path = path.display())]
     Read {
@@ -28,7 +36,17 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
-    /// The file is not YAML of the right shape.
+    /// A key's value is of another shape: a list where there should be one value, a number for a group.
+    #[error("{origin}: {key} is not {want}")]
+    Shape {
+        /// Where.
+        origin: Origin,
+        /// The key, with its groups.
+        key: String,
+        /// What its value should be.
+        want: &'static str,
+    },
+    /// The file is not YAML.
     #[error("{origin}: {message}")]
     Syntax {
         /// Where.

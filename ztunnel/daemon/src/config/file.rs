@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{Error as Yaml, Location, Spanned};
 
 use crate::config::{ConfigError, File, Origin, suggest};
 
@@ -13,6 +13,17 @@ use crate::config::{ConfigError, File, Origin, suggest};
 pub(super) struct Content {
     pub(super) settings: Vec<Setting>,
     pub(super) errors: Vec<ConfigError>,
+    /// What was being read when reading broke off.
+    broken: Option<Reading>,
+}
+
+/// A place among the options.
+#[derive(Debug)]
+enum Reading {
+    /// The next key of a group, which is given with its dot.
+    Key(String),
+    /// A key's value, and what it should be.
+    Value(String, &'static str),
 }
 
 /// One option that the file sets.
@@ -43,9 +54,26 @@ pub(super) fn read(file: File<'_>, keys: &[Key]) -> Content {
     let mut content = content.into_inner();
     if let Err(error) = read {
         let origin = file.origin(error.location().unwrap_or(Location::UNKNOWN));
-        content.errors.push(ConfigError::Syntax { origin, message: message(&error) });
+        let complaint = complaint(origin, &error, content.broken.take());
+        content.errors.push(complaint);
     }
     content
+}
+
+/// What is wrong at a place, in terms of options where it is about one.
+fn complaint(origin: Origin, error: &serde_saphyr::Error, reading: Option<Reading>) -> ConfigError {
+    match (error.without_snippet(), reading) {
+        (Yaml::DuplicateMappingKey { key: Some(key), .. }, Some(Reading::Key(group))) => {
+            ConfigError::Duplicate { origin, key: format!("{group}{key}") }
+        }
+        (Yaml::Unexpected { .. } | Yaml::SerdeInvalidType { .. }, Some(Reading::Value(key, want))) => {
+            ConfigError::Shape { origin, key, want }
+        }
+        (Yaml::Unexpected { .. } | Yaml::SerdeInvalidType { .. }, None) => {
+            ConfigError::Syntax { origin, message: format!("the file is not {OPTIONS}") }
+        }
+        _ => ConfigError::Syntax { origin, message: message(error) },
+    }
 }
 
 /// The parser's words without its place and its excerpt: the place is said first, as compilers do.
@@ -72,6 +100,7 @@ struct Group<'a> {
 
 /// A value as text, exactly as it was written: `1.10` and `007` are not numbers here. A list becomes its parts with
 /// commas between.
+#[derive(Clone, Copy)]
 struct Text {
     list: bool,
 }
@@ -88,10 +117,7 @@ impl<'de> Visitor<'de> for Group<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.prefix.trim_end_matches('.') {
-            "" => f.write_str("options by group"),
-            group => write!(f, "options of {group:?}"),
-        }
+        f.write_str(OPTIONS)
     }
 
     fn visit_none<E>(self) -> Result<(), E> {
@@ -107,32 +133,49 @@ impl<'de> Visitor<'de> for Group<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Spanned<String>>()? {
+        loop {
+            let next = map.next_key::<Spanned<String>>();
+            let next = next.inspect_err(|_| self.broken(|| Reading::Key(self.prefix.clone())))?;
+            let Some(key) = next else { return Ok(()) };
             let path = format!("{}{}", self.prefix, key.value);
-            let origin = self.file.origin(key.referenced);
-            let group = format!("{path}.");
-            if let Some(known) = self.keys.iter().find(|known| known.name == path) {
-                if let Some(text) = map.next_value_seed(Text { list: known.list })? {
-                    self.content.borrow_mut().settings.push(Setting { key: path, text, origin });
-                }
-            } else if self.keys.iter().any(|known| known.name.starts_with(&group)) {
-                let inner = Group { file: self.file, keys: self.keys, prefix: group, content: self.content };
-                map.next_value_seed(inner)?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
-                let suggestion = self.suggestion(&path);
-                self.content.borrow_mut().errors.push(ConfigError::UnknownKey {
-                    origin,
-                    key: path,
-                    suggestion,
-                });
-            }
+            self.read_value(&mut map, path, self.file.origin(key.referenced))?;
         }
-        Ok(())
     }
 }
 
 impl Group<'_> {
+    fn read_value<'de, A: MapAccess<'de>>(
+        &self,
+        map: &mut A,
+        path: String,
+        origin: Origin,
+    ) -> Result<(), A::Error> {
+        let group = format!("{path}.");
+        if let Some(known) = self.keys.iter().find(|known| known.name == path) {
+            let value = Text { list: known.list };
+            let text = map.next_value_seed(value);
+            let text = text.inspect_err(|_| self.broken(|| Reading::Value(path.clone(), value.wanted())))?;
+            if let Some(text) = text {
+                self.content.borrow_mut().settings.push(Setting { key: path, text, origin });
+            }
+        } else if self.keys.iter().any(|known| known.name.starts_with(&group)) {
+            let inner = Group { file: self.file, keys: self.keys, prefix: group, content: self.content };
+            let read = map.next_value_seed(inner);
+            read.inspect_err(|_| self.broken(|| Reading::Value(path, OPTIONS)))?;
+        } else {
+            map.next_value::<IgnoredAny>()?;
+            let suggestion = self.suggestion(&path);
+            let unknown = ConfigError::UnknownKey { origin, key: path, suggestion };
+            self.content.borrow_mut().errors.push(unknown);
+        }
+        Ok(())
+    }
+
+    /// Notes where reading breaks off: the innermost place knows most.
+    fn broken(&self, at: impl FnOnce() -> Reading) {
+        self.content.borrow_mut().broken.get_or_insert_with(at);
+    }
+
     /// The option or group that `unknown` was probably meant to be.
     fn suggestion(&self, unknown: &str) -> Option<String> {
         let depth = unknown.matches('.').count();
@@ -140,6 +183,12 @@ impl Group<'_> {
         let groups =
             names.clone().filter_map(|name| name.match_indices('.').nth(depth).map(|(at, _)| &name[..at]));
         suggest::closest(unknown, names.chain(groups)).map(str::to_owned)
+    }
+}
+
+impl Text {
+    const fn wanted(self) -> &'static str {
+        if self.list { "a value or a list of values" } else { "a single value" }
     }
 }
 
@@ -155,7 +204,7 @@ impl<'de> Visitor<'de> for Text {
     type Value = Option<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.list { "a value or a list of values" } else { "a value" })
+        f.write_str(self.wanted())
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -191,3 +240,6 @@ impl<'de> Visitor<'de> for Text {
         Ok(Some(parts.join(",")))
     }
 }
+
+/// What a group is, and the file.
+const OPTIONS: &str = "a map of options";

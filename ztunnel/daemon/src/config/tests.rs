@@ -58,17 +58,26 @@ fn what_is_empty_sets_nothing() {
 }
 
 #[test]
-fn what_is_no_configuration_is_refused_with_its_place() {
-    for (file, place) in [
-        ("name: [", "test.yaml:1"),
-        ("- name\n", "test.yaml:1"),
-        ("timeouts: 5s\n", "test.yaml:1"),
-        ("name: x\nname: y\n", "test.yaml:2"),
-        ("name:\n  first: x\n", "test.yaml:"),
+fn what_is_no_configuration_is_refused_with_its_place_and_its_key() {
+    for (file, complaint) in [
+        ("5\n", "test.yaml:1:1: the file is not a map of options"),
+        ("- name\n", "test.yaml:1:1: the file is not a map of options"),
+        ("name: x\ntimeouts: 5s\n", "test.yaml:2:11: timeouts is not a map of options"),
+        ("timeouts: 5\n", "test.yaml:1:11: timeouts is not a map of options"),
+        ("timeouts: [connect, drain]\n", "test.yaml:1:11: timeouts is not a map of options"),
+        ("timeouts:\n  connect: [1s]\n", "test.yaml:2:12: timeouts.connect is not a single value"),
+        ("timeouts:\n  connect: {a: b}\n", "test.yaml:2:12: timeouts.connect is not a single value"),
+        ("name:\n  first: x\n", "test.yaml:2:3: name is not a single value"),
+        ("ports: {a: 80}\n", "test.yaml:1:8: ports is not a value or a list of values"),
+        ("ports: [[80]]\n", "test.yaml:1:9: ports is not a value or a list of values"),
+        ("name: x\nname: y\n", "test.yaml:2:1: name is there twice"),
+        ("timeouts:\n  drain: 1s\n  drain: 2s\n", "test.yaml:3:3: timeouts.drain is there twice"),
+        ("timeouts:\n  drain: 1s\ntimeouts:\n  connect: 1s\n", "test.yaml:3:1: timeouts is there twice"),
+        ("timeouts: {drain: 1s\n", "test.yaml:1:11: unclosed bracket '{'"),
     ] {
-        let error = resolve(file, &[], &[]).unwrap_err().to_string();
-        assert!(error.starts_with(place), "{file:?}: {error}");
+        assert_eq!(resolve(file, &[], &[]).unwrap_err().to_string(), complaint, "{file:?}");
     }
+    assert!(resolve("name: [", &[], &[]).unwrap_err().to_string().starts_with("test.yaml:1:"));
 }
 
 proptest::proptest! {
