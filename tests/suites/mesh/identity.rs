@@ -17,7 +17,11 @@ const PORT: u16 = 8080;
 
 #[test]
 fn a_pod_of_another_service_account_is_another_caller_at_once() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(another_account)
+}
+
+fn another_account(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let client = mesh.pod("shop/client");
     let targets = [mesh.pod("shop/server"), mesh.pod("shop/near")];
     let _echo = targets.iter().map(|it| it.serve(PORT, serve::echo())).collect::<Result<Vec<_>, _>>()?;
@@ -55,20 +59,26 @@ fn a_pod_of_another_service_account_is_another_caller_at_once() -> Result<(), La
 
 #[test]
 fn whoever_answers_in_anothers_place_is_not_spoken_to() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(impostor)
+}
+
+fn impostor(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(PORT, serve::echo())?;
+    let ip: IpAddr =
+        if stack == Stack::V6 { "2001:db8::10" } else { "192.0.2.10" }.parse().expect("an address");
     // The entry says who answers there, and it is not so.
     let entry = |account: &str| {
         format!(
             "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: vm, namespace: shop}}\n\
-             spec: {{hosts: [vm.test], addresses: [192.0.2.10], resolution: STATIC, \
-             ports: [{{name: tcp, number: {PORT}, protocol: TCP}}], endpoints: [{{address: {}, \
+             spec: {{hosts: [vm.test], addresses: [\"{ip}\"], resolution: STATIC, \
+             ports: [{{name: tcp, number: {PORT}, protocol: TCP}}], endpoints: [{{address: \"{}\", \
              serviceAccount: {account}, labels: {{networking.istio.io/tunnel: http}}}}]}}\n",
             server.ip()
         )
     };
-    let address = ([192, 0, 2, 10], PORT).into();
+    let address = (ip, PORT).into();
     mesh.apply(&entry("impostor"))?;
     let error = eventually("the impostor is found out", || {
         let (local, stream) = client.attempt(address)?;
@@ -83,16 +93,22 @@ fn whoever_answers_in_anothers_place_is_not_spoken_to() -> Result<(), LabError> 
 
 #[test]
 fn an_address_that_passes_from_pod_to_pod_never_stands_for_the_one_before() -> Result<(), LabError> {
-    let mut cluster = shop(Stack::V4);
+    [Stack::V4, Stack::V6].into_iter().try_for_each(passes)
+}
+
+fn passes(stack: Stack) -> Result<(), LabError> {
+    let mut cluster = shop(stack);
     cluster.yaml(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\
          spec: {mtls: {mode: STRICT}}\n",
     )?;
     let mesh = Mesh::up(&cluster)?;
     // To each destination another client: where a port calls a second one, redirection has to give it another number.
-    for (client, node, address) in
-        [("shop/client", "node2", [10, 244, 2, 99]), ("shop/near", "node1", [10, 244, 1, 99])]
-    {
+    for (client, node, address) in [("shop/client", "node2", 2), ("shop/near", "node1", 1)] {
+        let address = match stack {
+            Stack::V6 => IpAddr::from([0xfd00, 0x244, address, 0, 0, 0, 0, 0x99]),
+            Stack::V4 | Stack::Dual => IpAddr::from([10, 244, u8::try_from(address).expect("small"), 99]),
+        };
         let client = mesh.pod(client);
         let (over, heard) = (AtomicBool::new(false), Mutex::new(Vec::new()));
         std::thread::scope(|scope| {
@@ -111,7 +127,7 @@ fn an_address_that_passes_from_pod_to_pod_never_stands_for_the_one_before() -> R
                     }
                 });
             }
-            let passed_on = pass_on(&mesh, &mut cluster, node, address.into(), &heard);
+            let passed_on = pass_on(&mesh, &mut cluster, node, address, &heard);
             over.store(true, Ordering::Relaxed);
             passed_on
         })?;
@@ -181,7 +197,11 @@ fn pass_on(
 
 #[test]
 fn strict_mode_of_one_port_and_permissive_mode_of_one_port() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(one_port)
+}
+
+fn one_port(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, batch, server) =
         (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.pod("shop/server"));
     let _echo = server.serve(PORT, serve::echo())?;

@@ -10,7 +10,11 @@ use harness::{LabError, Marker, Mesh, Pod, Stack, eventually, serve};
 
 #[test]
 fn a_daemon_killed_under_load_leaks_nothing_and_the_next_serves_within_a_second() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(killed_under_load)
+}
+
+fn killed_under_load(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let echoes = [server.serve(0, serve::echo())?, near.serve(0, serve::echo())?];
     let mut targets: Vec<SocketAddr> = server.ips().iter().map(|ip| (*ip, echoes[0].port()).into()).collect();
@@ -38,7 +42,11 @@ fn a_daemon_killed_under_load_leaks_nothing_and_the_next_serves_within_a_second(
 
 #[test]
 fn both_daemons_may_be_restarted_at_once() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(both_restarted)
+}
+
+fn both_restarted(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
     opened(&client, server.at(echo.port()))?;
@@ -55,7 +63,11 @@ fn both_daemons_may_be_restarted_at_once() -> Result<(), LabError> {
 
 #[test]
 fn a_daemon_that_starts_without_a_ca_fails_closed_until_there_is_one() -> Result<(), LabError> {
-    let mut mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(without_a_ca)
+}
+
+fn without_a_ca(stack: Stack) -> Result<(), LabError> {
+    let mut mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
     let (marker, capture) = (Marker::random()?, mesh.capture()?);

@@ -4,7 +4,7 @@ use e2e::calls::shop;
 use harness::{Lab, LabError, Mesh, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually, serve};
 use serde_json::json;
 
-use crate::mall::{mall, web};
+use crate::mall::{Web, mall};
 
 #[test]
 fn a_service_has_its_address_by_every_form_of_its_name_over_udp_and_tcp() -> Result<(), LabError> {
@@ -13,7 +13,7 @@ fn a_service_has_its_address_by_every_form_of_its_name_over_udp_and_tcp() -> Res
     cluster.pod(PodSpec::new("bank", "teller").node("node2"));
     let mesh = Mesh::up(&cluster)?;
     let (client, teller) = (mesh.pod("shop/client"), mesh.pod("bank/teller"));
-    mesh.apply(&web(""))?;
+    mesh.apply(&Web(Stack::V4).manifest(""))?;
     for transport in ["+notcp", "+tcp"] {
         let whole = format!("+short {transport} web.shop.svc.cluster.local");
         until_told(&client, &whole, &["10.96.9.1"])?;
@@ -100,7 +100,7 @@ fn what_the_mesh_does_not_know_is_asked_of_the_pods_own_name_server() -> Result<
     )?;
     let mesh = Mesh::on(lab, &Default::default())?;
     let (client, peculiar) = (mesh.pod("shop/client"), mesh.pod("shop/peculiar"));
-    mesh.apply(&web(""))?;
+    mesh.apply(&Web(Stack::V4).manifest(""))?;
     until_told(&peculiar, "+short web.shop.svc.cluster.local", &["10.96.9.1"])?;
     let before = other.asked().len();
     assert_eq!(dig(&peculiar, "+short web.shop.svc.cluster.local")?, ["10.96.9.1"]);
@@ -123,7 +123,7 @@ fn a_pod_with_only_ipv6_asks_and_is_told_by_ipv6() -> Result<(), LabError> {
     let _dns = serve::Dns::start(lab.wire(), &[("out.test", &[outside])])?;
     let mesh = Mesh::on(lab, &Default::default())?;
     let client = mesh.pod("shop/client");
-    mesh.apply(&web("").replace("10.96.9.1", "\"fd00:96::9:1\""))?;
+    mesh.apply(&Web(Stack::V6).manifest(""))?;
     for transport in ["+notcp", "+tcp"] {
         let words = format!("+short {transport} AAAA web.shop.svc.cluster.local");
         until_told(&client, &words, &["fd00:96::9:1"])?;

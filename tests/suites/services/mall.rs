@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use e2e::calls::{greeted, shop};
 use harness::serve::Server;
@@ -58,33 +58,51 @@ pub(crate) fn until_answered_by(from: &Pod, to: SocketAddr, wanted: &[&str]) -> 
     })
 }
 
-/// A Service `web` of the three pods at 10.96.9.1, with more in its `spec`.
-pub(crate) fn web(spec: &str) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
-         spec:\n  clusterIP: 10.96.9.1\n  clusterIPs: [10.96.9.1]\n  selector: {{app: web}}\n  \
-         ports: [{{name: tcp, port: 80, targetPort: 8080}}]\n{spec}"
-    )
-}
+/// A Service `web` of the three pods, in one address family.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Web(pub(crate) Stack);
 
-/// Where that Service is.
-pub(crate) fn web_address() -> SocketAddr {
-    ([10, 96, 9, 1], 80).into()
+impl Web {
+    /// Where it is.
+    pub(crate) fn address(self) -> SocketAddr {
+        match self.0 {
+            Stack::V4 | Stack::Dual => ([10, 96, 9, 1], 80).into(),
+            Stack::V6 => ([0xfd00, 0x96, 0, 0, 0, 0, 9, 1], 80).into(),
+        }
+    }
+
+    /// It, with more in its `spec`.
+    pub(crate) fn manifest(self, spec: &str) -> String {
+        let ip = self.address().ip();
+        let family = family(ip);
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
+             spec:\n  clusterIP: \"{ip}\"\n  clusterIPs: [\"{ip}\"]\n  ipFamilies: [{family}]\n  selector: {{app: web}}\n  \
+             ports: [{{name: tcp, port: 80, targetPort: 8080}}]\n{spec}"
+        )
+    }
 }
 
 /// The endpoints of that Service, with conditions.
 pub(crate) fn slice(mesh: &Mesh, endpoints: &[(&str, &str)]) -> String {
-    let mut text = "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-                    metadata: {name: web-x, namespace: shop, labels: {kubernetes.io/service-name: web}}\n\
-                    addressType: IPv4\nports: [{name: tcp, port: 8080}]\nendpoints:\n"
-        .to_owned();
+    let family = family(mesh.pod("shop/web-1").ip());
+    let mut text = format!(
+        "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+         metadata: {{name: web-x, namespace: shop, labels: {{kubernetes.io/service-name: web}}}}\n\
+         addressType: {family}\nports: [{{name: tcp, port: 8080}}]\nendpoints:\n"
+    );
     for (name, conditions) in endpoints {
         let ip = mesh.pod(&format!("shop/{name}")).ip();
         let _infallible = writeln!(
             text,
-            "- {{addresses: [{ip}], conditions: {{{conditions}}}, \
+            "- {{addresses: [\"{ip}\"], conditions: {{{conditions}}}, \
              targetRef: {{kind: Pod, name: {name}, namespace: shop}}}}"
         );
     }
     text
+}
+
+/// What Kubernetes calls the family of an address.
+const fn family(ip: IpAddr) -> &'static str {
+    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }

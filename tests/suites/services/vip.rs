@@ -6,7 +6,7 @@ use e2e::calls::{greeted, outbound, refused};
 use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
-use crate::mall::{NAMED_PORTS, PORT, WEBS, mall, serve_names, until_answered_by};
+use crate::mall::{NAMED_PORTS, PORT, WEBS, Web, mall, serve_names, until_answered_by};
 
 #[test]
 fn a_service_is_reached_by_ipv4_whatever_ports_its_pods_have() -> Result<(), LabError> {
@@ -89,9 +89,9 @@ fn a_pod_that_its_own_service_picks_serves_itself() -> Result<(), LabError> {
 fn a_named_port_that_no_pod_has_is_said_to_be_served_by_nobody() -> Result<(), LabError> {
     let mesh = Mesh::up(&mall(Stack::V4))?;
     let client = mesh.pod("shop/client");
-    mesh.apply(&crate::mall::web("").replace("targetPort: 8080", "targetPort: absent"))?;
+    mesh.apply(&Web(Stack::V4).manifest("").replace("targetPort: 8080", "targetPort: absent"))?;
     let error = eventually("the call is refused for the Service's sake", || {
-        let record = refused(mesh.daemon("node1"), &client, crate::mall::web_address())?;
+        let record = refused(mesh.daemon("node1"), &client, Web(Stack::V4).address())?;
         Ok(record.error.filter(|_| record.service.is_some()))
     })?;
     assert!(error.contains("no endpoint serves port 80"), "{error}");
