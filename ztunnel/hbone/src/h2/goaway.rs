@@ -58,9 +58,14 @@ impl Connection {
         self.is_going_away() && self.streams.is_empty()
     }
 
-    /// The PING behind our announcement was answered.
-    pub(super) fn leave_confirmed(&mut self) {
-        if self.leaving == Leaving::Announced {
+    /// Whether the peer has still to confirm that it knows of our leave.
+    pub fn is_leave_pending(&self) -> bool {
+        self.leaving == Leaving::Announced
+    }
+
+    /// Takes no more streams, because the peer has confirmed that it knows of our leave, or because it does not.
+    pub fn conclude_leave(&mut self) {
+        if self.is_leave_pending() {
             self.close(ErrorCode::NO_ERROR);
         }
     }

@@ -126,7 +126,7 @@ impl Connection {
         }
         self.idle_frames.spend()?;
         if goaway::is_leave_ping(payload) {
-            self.leave_confirmed();
+            self.conclude_leave();
             return Ok(None);
         }
         Ok(Some(Event::PingAck { payload }))

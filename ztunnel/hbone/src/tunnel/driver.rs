@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::pki_types::UnixTime;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::receive::Brought;
@@ -25,6 +26,7 @@ pub async fn drive(tunnel: Tunnel, mut on_request: impl FnMut(Request)) -> Ended
         started: false,
         appetite: MIN_READ,
         unfinished: None,
+        leave_pending: false,
         tunnel,
     };
     poll_fn(|cx| driver.poll(cx, &mut on_request)).await
@@ -43,6 +45,8 @@ struct Driver {
     appetite: usize,
     /// What the peer had begun when it was last looked at, and since when.
     unfinished: Option<(u32, Instant)>,
+    /// The peer had not confirmed our leave when it was last looked at.
+    leave_pending: bool,
 }
 
 impl Driver {
@@ -178,6 +182,7 @@ impl Driver {
             // It sends, so no ping is due; but a byte now and then is nothing to wait for.
             return Err(Ended::Unresponsive(ping_timeout));
         }
+        self.see_off(shared, state);
         state.h2.replenish();
         if !std::mem::take(&mut state.alive) && self.asked.is_none() {
             self.ask(state, ping_timeout);
@@ -203,6 +208,18 @@ impl Driver {
             cx.waker().wake_by_ref();
         }
         Ok(())
+    }
+
+    /// Takes no more streams of a peer whose certificate has ended: nobody would accept it of a new tunnel, and peers
+    /// that renew theirs come with another tunnel long before. Nor of one that does not confirm our leave.
+    fn see_off(&mut self, shared: &Shared, state: &mut State) {
+        if UnixTime::now().as_secs() > shared.peer_until.get() {
+            state.h2.go_away();
+        }
+        if self.leave_pending {
+            state.h2.conclude_leave();
+        }
+        self.leave_pending = state.h2.is_leave_pending();
     }
 
     /// Asks the peer for a sign of life.

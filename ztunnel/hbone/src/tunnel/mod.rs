@@ -19,7 +19,7 @@ mod relay;
 mod state;
 mod stream;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,6 +63,8 @@ struct Shared {
     timing: Timing,
     peer: SpiffeId,
     peer_certificates: Rc<[CertificateDer<'static>]>,
+    /// The last second of the first of these certificates to end, since 1970.
+    peer_until: Cell<u64>,
 }
 
 impl Tunnel {
@@ -79,6 +81,9 @@ impl Tunnel {
     fn new(established: Established, h2: Connection, timing: Timing, buffers: Buffers) -> Self {
         let Established { socket, records, received, peer, peer_certificates, .. } = established;
         let state = RefCell::new(State::new(h2, records, received));
+        // One that does not parse was never accepted.
+        let ends = peer_certificates.iter().map(|certificate| certs::not_after(certificate).unwrap_or(0));
+        let peer_until = Cell::new(ends.min().unwrap_or(0));
         Self(Rc::new(Shared {
             state,
             socket,
@@ -86,6 +91,7 @@ impl Tunnel {
             timing,
             peer,
             peer_certificates: peer_certificates.into(),
+            peer_until,
         }))
     }
 

@@ -1,5 +1,6 @@
 //! Two ends of a tunnel with applications behind them.
 
+mod expiry;
 mod fairness;
 mod stalling;
 

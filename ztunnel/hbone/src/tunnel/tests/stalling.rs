@@ -7,10 +7,16 @@ use super::*;
 /// How a server's tunnel ends whose peer says `first`, and then one byte of `rest` after the other without an end, and
 /// what the peer was told.
 fn ended(timing: Timing, first: &[u8], rest: &[u8]) -> (Ended, Vec<u8>) {
+    ended_with(timing, |_| {}, first, rest)
+}
+
+/// [`ended`], with something done to the tunnel first.
+fn ended_with(timing: Timing, begin: impl Fn(&Tunnel), first: &[u8], rest: &[u8]) -> (Ended, Vec<u8>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async {
         let (client, server) = both_ours(&tests::Mesh::new()).await;
         let server = Tunnel::server(server, Limits::default(), timing, Buffers::new());
+        begin(&server);
         let mut peer = Driver::from(client);
         peer.write(first).await;
         let trickle = async {
@@ -66,7 +72,13 @@ fn an_idle_tunnel_is_left_and_closed_whatever_the_peer_says() {
     let idle = Timing { idle: Some(Duration::from_millis(300)), ..TIMING };
     // Frames of an unknown kind, which mean nothing; the ping behind the farewell is never answered.
     let (ended, told) = ended(idle, &greeting(), &frame(0x77, 0, 0, 0));
-    assert!(matches!(ended, Ended::Unresponsive(_)), "{ended:?}");
+    assert!(matches!(ended, Ended::Closed), "{ended:?}");
     let go_away = [0, 0, 8, 7];
     assert!(told.windows(go_away.len()).any(|it| it == go_away), "{told:?}");
+}
+
+#[test]
+fn a_peer_that_does_not_confirm_a_leave_is_left_all_the_same() {
+    let (ended, _) = ended_with(TIMING, Tunnel::leave, &greeting(), &frame(0x77, 0, 0, 0));
+    assert!(matches!(ended, Ended::Closed), "{ended:?}");
 }
