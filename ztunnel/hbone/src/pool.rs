@@ -186,9 +186,14 @@ impl<K: Clone + Eq + Hash, E: fmt::Debug> Pool<K, E> {
             None => entries.entry(key.clone()).or_default(),
         };
         entry.tunnels.retain(|tunnel| !tunnel.is_leaving());
-        let least = entry.tunnels.iter().filter(|it| it.can_open()).min_by_key(|it| it.stream_count());
-        if let Some(tunnel) = least
-            && (tunnel.stream_count() < self.streams_per_tunnel || entry.tunnels.len() >= MAX_TUNNELS)
+        let open = || entry.tunnels.iter().filter(|it| it.can_open());
+        // The fullest that has room: streams that share a tunnel share its reads and writes, and what a burst has left
+        // behind ends for want of streams.
+        let roomy = open().filter(|it| it.stream_count() < self.streams_per_tunnel);
+        let fullest = roomy.max_by_key(|it| it.stream_count());
+        let crowded =
+            || open().min_by_key(|it| it.stream_count()).filter(|_| entry.tunnels.len() >= MAX_TUNNELS);
+        if let Some(tunnel) = fullest.or_else(crowded)
             && let Ok(stream) = tunnel.open(request)
         {
             return Turn::Open(stream);

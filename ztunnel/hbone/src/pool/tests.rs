@@ -141,3 +141,19 @@ fn tunnels_of_a_peer_that_takes_no_streams_are_not_kept() {
         assert_eq!(left, [true, true, true, true, false]);
     }
 }
+
+#[test]
+fn a_stream_joins_the_fullest_tunnel_that_has_room() {
+    let counts = run(async |pool, scene| {
+        let mut streams = Vec::new();
+        for _ in 0..11 {
+            scene.go.notify_one();
+            streams.push(pool.stream(&1, &request(), async || scene.tunnel().await).await.unwrap());
+        }
+        // All but six of the ten in the first; what is left of a burst must not hold the second one open.
+        streams.drain(..4);
+        let _another = pool.stream(&1, &request(), async || scene.tunnel().await).await.unwrap();
+        scene.tunnels.borrow().iter().map(Tunnel::stream_count).collect::<Vec<_>>()
+    });
+    assert_eq!(counts, [7, 1]);
+}
