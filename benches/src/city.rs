@@ -113,7 +113,8 @@ fn uid(number: u32) -> WorkloadUid {
 /// Pods behind each Service.
 const PODS: u32 = 10;
 
-const MANIFESTS: &str = "
+/// A namespace, a Service, and a pod behind it.
+pub(crate) const MANIFESTS: &str = "
 apiVersion: v1
 kind: Namespace
 metadata: {name: town, labels: {istio.io/dataplane-mode: ambient}}

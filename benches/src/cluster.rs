@@ -7,7 +7,7 @@ use cluster::objects::{ClusterIp, Pod, Service};
 use cluster::{Objects, Reported, Settings, Translator};
 use mesh::Store;
 
-use crate::city::{address, vip};
+use crate::city::{MANIFESTS, address, vip};
 
 /// Objects that change, and the mesh that is made of them.
 pub struct Cluster {
@@ -77,20 +77,3 @@ fn pod(sample: &Arc<Pod>, objects: &Objects, number: u32) -> Arc<Pod> {
 }
 
 const PODS_A_NAMESPACE: u32 = 1000;
-
-const MANIFESTS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: {name: town, labels: {istio.io/dataplane-mode: ambient}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: web, namespace: town}
-spec: {clusterIP: 10.96.0.0, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: town, labels: {app: web}, annotations: {ambient.istio.io/redirection: enabled}}
-spec: {nodeName: node-1, containers: [{ports: [{containerPort: 8080}]}]}
-status: {phase: Running, podIP: 10.0.0.1, conditions: [{type: Ready, status: 'True'}]}
-";

@@ -54,7 +54,7 @@ pub use service::{
     LoadBalancerStatus, Service, ServicePort, ServiceSpec, ServiceStatus, ServiceType, SessionAffinity,
     SessionAffinityConfig, TrafficDistribution,
 };
-pub(crate) use share::Shared;
+pub(crate) use share::{Shared, share};
 pub use unread::Unread;
 pub use values::{PortRef, Protocol, Time};
 

@@ -89,7 +89,8 @@ impl Shared {
     }
 }
 
-fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T, RandomState>, value: &mut T) {
+/// Makes a value be the one that is known, or known.
+pub(crate) fn share<T: Clone + Eq + Hash>(known: &mut HashSet<T, RandomState>, value: &mut T) {
     match known.get(value) {
         Some(known) => *value = known.clone(),
         None => {

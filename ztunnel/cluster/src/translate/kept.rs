@@ -7,6 +7,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use mesh::{HostNode, Profile, ServiceKey};
 
+use crate::objects::share;
+
 /// Parts, each once.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -53,11 +55,8 @@ impl Kept {
     }
 }
 
-fn intern<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>, RandomState>, value: Arc<T>) -> Arc<T> {
-    if let Some(known) = known.get(&value) {
-        return known.clone();
-    }
-    known.insert(value.clone());
+fn intern<T: ?Sized + Eq + Hash>(known: &mut HashSet<Arc<T>, RandomState>, mut value: Arc<T>) -> Arc<T> {
+    share(known, &mut value);
     value
 }
 

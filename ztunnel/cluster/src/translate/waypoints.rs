@@ -42,6 +42,9 @@ struct Wish<'a> {
 
 impl<'a> Waypoints<'a> {
     pub(super) fn new(objects: &'a Objects, settings: &Settings) -> Self {
+        if objects.gateways.is_empty() {
+            return Self(HashMap::default());
+        }
         let services: HashMap<_, _, RandomState> = objects
             .services
             .iter()

@@ -34,7 +34,8 @@ pub struct Limits {
     /// SETTINGS, each of which has all streams look whether they may send. Default 1000: at most 26 kB of answers.
     pub max_answers: u32,
     /// Frames without effect (empty DATA, unknown types, closed streams, farewells, answers to pings, windows that are
-    /// hardly opened) in a row; payload restores them. Default 10,000: bounds the work for 9 bytes a frame, far above what honest peers have in flight at a reset.
+    /// hardly opened) in a row; payload restores them. Default 10,000: bounds the work for 9 bytes a frame, far above
+    /// what honest peers have in flight at a reset.
     pub max_idle_frames: u32,
 }
 

@@ -22,7 +22,7 @@ use super::config::CaServerConfig;
 use super::root::NewRoot;
 pub use error::RotateError;
 use place::Place;
-use rotation::{Done, Rotation};
+use rotation::{Done, Rotation, settled};
 use witnesses::Witnesses;
 
 /// Has another root take over: `add`, then `switch`, then `retire`, each of which says when the next one may come.
@@ -85,14 +85,14 @@ impl RotateArgs {
             }
             Step::Switch => {
                 let rotation = held.rotation()?;
-                rotation.settled(rotation.added, self.settle, now)?;
+                settled(rotation.added, self.settle, now)?;
                 witnesses.trust(&rotation.new).await?;
                 rotation.switch(&held, now)?
             }
             Step::Retire => {
                 let rotation = held.rotation()?;
                 let switched = rotation.switched(&held)?;
-                rotation.settled(switched, self.settle + config.leaf.max_ttl, now)?;
+                settled(switched, self.settle + config.leaf.max_ttl, now)?;
                 witnesses.sign_with(&rotation.new)?;
                 rotation.retire(&held)?
             }

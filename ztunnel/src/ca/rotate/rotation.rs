@@ -95,15 +95,6 @@ impl Rotation {
         Ok((self.done()?, vec![roots(&left), Change::Remove(NEXT_KEY), Change::Remove(NOTE)]))
     }
 
-    /// Whether so much time has passed since then.
-    pub(super) fn settled(&self, since: u64, wait: Duration, now: UnixTime) -> Result<(), RotateError> {
-        let passed = Duration::from_secs(now.as_secs().saturating_sub(since));
-        match wait.saturating_sub(passed) {
-            Duration::ZERO => Ok(()),
-            left => Err(RotateError::Early { left }),
-        }
-    }
-
     fn note(&self) -> Change {
         let text = serde_json::to_vec(self).expect("texts and numbers are always JSON");
         Change::Put(NOTE, Zeroizing::new(text))
@@ -124,6 +115,15 @@ impl Held {
 
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, RotateError> {
         parse(self.get(ROOT_CERTIFICATE).unwrap_or_default(), || self.path(ROOT_CERTIFICATE))
+    }
+}
+
+/// Whether so much time has passed since then.
+pub(super) fn settled(since: u64, wait: Duration, now: UnixTime) -> Result<(), RotateError> {
+    let passed = Duration::from_secs(now.as_secs().saturating_sub(since));
+    match wait.saturating_sub(passed) {
+        Duration::ZERO => Ok(()),
+        left => Err(RotateError::Early { left }),
     }
 }
 
@@ -232,12 +232,10 @@ mod tests {
 
     #[test]
     fn time_has_to_pass() {
-        let (old, new) = (String::new(), String::new());
-        let rotation = Rotation { old, new, added: NOW, switched: None };
         let wait = Duration::from_secs(60);
-        let early = rotation.settled(NOW, wait, at(NOW + 59)).unwrap_err();
+        let early = settled(NOW, wait, at(NOW + 59)).unwrap_err();
         assert_eq!(early.to_string(), "it is too early: come again in 1s");
-        rotation.settled(NOW, wait, at(NOW + 60)).unwrap();
+        settled(NOW, wait, at(NOW + 60)).unwrap();
     }
 
     fn step(held: &mut Held, doing: impl FnOnce(&Held) -> Doing) -> Done {
