@@ -55,7 +55,7 @@ pub(super) struct Enrolled {
 }
 
 impl Enrolled {
-    /// Captures the pod: listeners, a record of the intent, routes and rules, and a look whether it works. What was
+    /// Captures the pod: a record of the intent, listeners, routes and rules, and a look whether it works. What was
     /// done is undone when a step fails.
     pub(super) fn enrol(
         means: &Means,
@@ -66,26 +66,38 @@ impl Enrolled {
     ) -> Result<Self, EnrolError> {
         check_addresses(&netns, &pod.addresses)?;
         let marks = Marks::random().map_err(EnrolError::Netlink)?;
-        let listeners = PodListeners::open(&netns, options.dns, &means.tuning)?;
-        // Written first: a process that dies in the middle leaves no rule that its successor knows nothing of.
+        // Written first: where there is no room for it the pod is not touched, and a process that dies in the middle
+        // leaves no rule that its successor knows nothing of.
         means.state.write(&record(pod, &netns, marks, &options, None))?;
-        let installed = Capture::install(netns, marks, options).map_err(EnrolError::from);
-        let finished = installed.and_then(|capture| {
-            let this = Self::assemble(means, enrolment, pod.clone(), capture, listeners)?;
-            let checked = this.capture.verify(&this.listeners).map_err(EnrolError::from);
-            match checked.and_then(|()| this.remember(means)) {
-                Ok(()) => Ok(this),
-                Err(error) => {
-                    // The first fault is the one to report.
-                    let _second_fault = this.capture.remove();
-                    Err(error)
-                }
-            }
-        });
-        if finished.is_err() {
+        let captured = Self::capture(means, enrolment, pod, netns, marks, options);
+        if captured.is_err() {
+            // The first fault is the one to report.
             let _second_fault = means.state.forget(&pod.uid);
         }
-        finished
+        captured
+    }
+
+    /// What [`Self::enrol`] does to the pod. When a step fails it is as before.
+    fn capture(
+        means: &Means,
+        enrolment: u64,
+        pod: &Pod,
+        netns: Arc<PodNetns>,
+        marks: Marks,
+        options: CaptureOptions,
+    ) -> Result<Self, EnrolError> {
+        let sockets = OpenSockets::open(&netns, options.dns, &means.tuning)?;
+        let capture = Capture::install(netns, marks, options)?;
+        let this = Self::assemble(means, enrolment, pod.clone(), capture, sockets);
+        let checked = this.capture.verify(&this.listeners).map_err(EnrolError::from);
+        match checked.and_then(|()| this.remember(means)) {
+            Ok(()) => Ok(this),
+            Err(error) => {
+                // The first fault is the one to report.
+                let _second_fault = this.capture.remove();
+                Err(error)
+            }
+        }
     }
 
     /// Takes up a pod that an earlier process captured. Rules that are in force as recorded stay untouched.
@@ -96,31 +108,24 @@ impl Enrolled {
         netns: Arc<PodNetns>,
     ) -> Result<Self, EnrolError> {
         let Record { pod, marks, options, phase, digest, .. } = record;
-        let listeners = PodListeners::open(&netns, options.dns, &means.tuning)?;
+        let sockets = OpenSockets::open(&netns, options.dns, &means.tuning)?;
         let capture = match digest {
             Some(digest) => Capture::adopt(netns, marks, options, phase, digest),
             None => Capture::install(netns, marks, options)?,
         };
-        let mut this = Self::assemble(means, enrolment, pod, capture, listeners)?;
+        let mut this = Self::assemble(means, enrolment, pod, capture, sockets);
         this.check_now(means)?;
         Ok(this)
     }
 
-    fn assemble(
-        means: &Means,
-        enrolment: u64,
-        pod: Pod,
-        capture: Capture,
-        listeners: PodListeners,
-    ) -> Result<Self, EnrolError> {
-        let netns = capture.netns();
-        let subscribe = || NetlinkSocket::subscribed(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP);
-        let announcements = in_netns(netns, subscribe).map_err(EnrolError::Netlink)?;
-        let dns_origins = DnsOrigins::open(netns).map_err(EnrolError::Netlink)?;
+    fn assemble(means: &Means, enrolment: u64, pod: Pod, capture: Capture, sockets: OpenSockets) -> Self {
+        let OpenSockets { listeners, announcements, dns_origins } = sockets;
+        // What it announced so far was our own doing.
+        announcements.discard();
         let lease = Lease::new(pod.uid.clone(), enrolment, means.commands.clone());
-        Ok(Self {
+        Self {
             pod: Arc::new(pod),
-            sockets: PodSockets::new(netns.clone(), capture.marks(), means.tuning),
+            sockets: PodSockets::new(capture.netns().clone(), capture.marks(), means.tuning),
             capture,
             listeners: Arc::new(listeners),
             dns_origins: Arc::new(dns_origins),
@@ -133,7 +138,7 @@ impl Enrolled {
             check_at: Instant::now() + CHECK_PERIOD,
             settled_at: None,
             udp: UdpLedger::default(),
-        })
+        }
     }
 
     /// What the proxy gets.
@@ -250,6 +255,24 @@ impl Enrolled {
             self.capture.options(),
             Some(&self.capture),
         ))?)
+    }
+}
+
+/// What is open inside a pod's namespace: all of it before the first rule, for want of a descriptor is found then.
+#[derive(Debug)]
+struct OpenSockets {
+    listeners: PodListeners,
+    announcements: NetlinkSocket,
+    dns_origins: DnsOrigins,
+}
+
+impl OpenSockets {
+    fn open(netns: &Arc<PodNetns>, dns: bool, tuning: &SocketTuning) -> Result<Self, EnrolError> {
+        let listeners = PodListeners::open(netns, dns, tuning)?;
+        let subscribe = || NetlinkSocket::subscribed(SockProtocol::NetlinkNetFilter, NFTABLES_GROUP);
+        let announcements = in_netns(netns, subscribe).map_err(EnrolError::Netlink)?;
+        let dns_origins = DnsOrigins::open(netns).map_err(EnrolError::Netlink)?;
+        Ok(Self { listeners, announcements, dns_origins })
     }
 }
 
