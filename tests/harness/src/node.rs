@@ -115,7 +115,7 @@ impl Node {
     /// # Errors
     /// When it cannot be started.
     pub fn output(&self, command: &str) -> Result<Finished, LabError> {
-        crate::pod::piped(command, &mut self.0.netns.shell(command))?.finish()
+        crate::pod::piped(&self.0.netns, command, command)?.finish()
     }
 
     /// Starts a program on the node.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -216,7 +216,7 @@ impl Pod {
     /// # Errors
     /// When it cannot be started.
     pub fn spawn(&self, command: &str) -> Result<Process, LabError> {
-        piped(command, &mut self.0.netns.shell(&format!("exec {command}")))
+        piped(&self.0.netns, command, &format!("exec {command}"))
     }
 
     /// Takes the namespaces of pods away, as a runtime does that removes them; what their processes hold of them lives on.
@@ -235,10 +235,11 @@ impl Pod {
     }
 }
 
-/// Starts a command whose output is kept.
-pub(crate) fn piped(name: &str, command: &mut Command) -> Result<Process, LabError> {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Ok(Process::new(name, command.spawn()?))
+/// Starts a line of the shell in the namespace. It is there from its first moment: whoever clears the namespace finds it.
+pub(crate) fn piped(netns: &Netns, name: &str, line: &str) -> Result<Process, LabError> {
+    let mut shell = netns.shell(line);
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(Process::new(name, netns.spawn(&mut shell)?))
 }
 
 /// What a kubelet writes for `dnsPolicy: ClusterFirst`, where the cluster's DNS service is the one outside; with the
