@@ -45,7 +45,7 @@ impl Pair {
         let (runtime, tasks) = (runtime(), LocalSet::new());
         let (client, server) = tasks.block_on(&runtime, async {
             let ((client, near), (far, server)) = (connection(), connection());
-            let joined = async move { relay::join(near, far, &Buffers::new(), Rc::new(Uncounted)).await };
+            let joined = async move { relay::join(near, far, Buffers::new(), Rc::new(Uncounted)).await };
             drop(tokio::task::spawn_local(joined));
             (client, server)
         });

@@ -3,11 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::future::poll_fn;
 use std::net::IpAddr;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use certs::describe;
@@ -310,25 +308,16 @@ impl CutCell {
 }
 
 impl LiveGuard {
-    /// Runs `connection` to its end, unless it is cut.
-    ///
-    /// # Errors
-    /// Why it was cut.
-    pub(super) async fn run<F: Future>(&self, connection: F) -> Result<F::Output, Cut> {
-        let mut connection = pin!(connection);
-        poll_fn(|cx| {
-            if let Some(why) = self.cut.why.borrow().clone() {
-                return Poll::Ready(Err(why));
-            }
-            let mut waker = self.cut.waker.borrow_mut();
-            match &mut *waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => *waker = Some(cx.waker().clone()),
-            }
-            drop(waker);
-            connection.as_mut().poll(cx).map(Ok)
-        })
-        .await
+    /// Whether the connection is cut, and why. Its task is woken when it is.
+    pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
+        if let Some(why) = self.cut.why.borrow().clone() {
+            return Poll::Ready(why);
+        }
+        match &mut *self.cut.waker.borrow_mut() {
+            Some(waker) => waker.clone_from(cx.waker()),
+            waker => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod accept;
 mod baggage;
+mod carried;
 mod conclude;
 mod counts;
 mod dial;

@@ -10,9 +10,10 @@ use hbone::relay;
 use hbone::socket::Socket;
 use mesh::PodUid;
 
+use super::carried::Carried;
 use super::failure::Failure;
 use super::meter::Metered;
-use super::outbound::{Outbound, Source};
+use super::outbound::{Held, Outbound, Source};
 use super::pod::ServedPod;
 use super::shares::Share;
 use crate::decision::{self, Admission};
@@ -25,8 +26,8 @@ pub(super) struct Joined {
     pod: Arc<ServedPod>,
     admission: Admission,
     inbound: Opening,
-    _lease: Lease,
-    _file: Share<PodUid>,
+    lease: Lease,
+    file: Share<PodUid>,
 }
 
 impl Outbound {
@@ -86,20 +87,23 @@ impl Outbound {
         self.worker.observe(&admission);
         let sockets = &pod.captured.sockets;
         let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
-        Ok(Joined { upstream, pod, admission, inbound, _lease: lease, _file: file })
+        Ok(Joined { upstream, pod, admission, inbound, lease, file })
     }
 
-    pub(super) async fn relay_local(&self, socket: Socket, mut opening: Opening, joined: Joined) {
-        let Joined { upstream, pod, admission, inbound, _lease, _file } = joined;
+    pub(super) fn relay_local(
+        &self,
+        socket: Socket,
+        mut opening: Opening,
+        joined: Joined,
+        held: Held,
+    ) -> Option<Carried> {
+        let Joined { upstream, pod, admission, inbound, lease, file } = joined;
         opening.destination.identity = inbound.destination.identity.clone();
         let worker = &self.worker;
         let metered = Metered::new([worker.telemetry.open(opening), worker.telemetry.open(inbound)]);
         // Listed under the receiver, whose policies decide; when the sender goes, its own socket says so.
-        let live = match worker.list(&pod.uid, &metered, admission.into()) {
-            Ok(live) => live,
-            Err(cut) => return worker.cut_off(&metered, &cut),
-        };
-        let joined = relay::join(socket, upstream, &worker.buffers, metered.clone());
-        worker.conclude(&metered, live.run(joined).await);
+        let live = worker.listed(&pod.uid, &metered, admission.into())?;
+        let relay = relay::join(socket, upstream, worker.buffers.clone(), metered.clone());
+        Some(worker.carry(live, metered, relay, (lease, file, held)))
     }
 }

@@ -16,6 +16,7 @@ use mesh::{
 use smallvec::SmallVec;
 
 use super::accept::{self, Taken};
+use super::carried::{self, Carried};
 use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::limits::Limit;
@@ -26,24 +27,34 @@ use super::pod::ServedPod;
 use super::shares::Share;
 use super::tunnel_out::Asker;
 use super::worker::Worker;
-use super::workers::Arrival;
+use super::workers::{Arrival, Load};
 use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
+use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, Trace};
 
 /// Serves one connection of a pod to somewhere.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let Arrival { socket, pod, load: _load, .. } = arrival;
-    let Some(Taken { socket, client, destination }) = accept::taken(socket) else { return };
-    let _places = match (pod.connection(&client.ip()), worker.shared.bounds.file(&pod.uid)) {
+    carried::run(begin(worker, arrival)).await;
+}
+
+async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {
+    let Arrival { socket, pod, load, .. } = arrival;
+    let Taken { socket, client, destination } = accept::taken(socket)?;
+    let places = match (pod.connection(&client.ip()), worker.shared.bounds.file(&pod.uid)) {
         (Ok(connection), Ok(file)) => (connection, file),
         (Err(limit), _) | (_, Err(limit)) => {
-            return worker.turn_away(limit, &pod, None);
+            worker.turn_away(limit, &pod, None);
+            return None;
         }
     };
     let trace = worker.trace();
     let outbound = Outbound { worker, pod, client, destination, trace };
-    outbound.run(socket).await;
+    let Some(lease) = outbound.pod.captured.leases.take() else {
+        outbound.refuse(None, None, Failure::Released);
+        return None;
+    };
+    outbound.begin(socket, Held { _places: places, _lease: lease, _load: load }).await
 }
 
 /// One connection on its way out.
@@ -53,6 +64,13 @@ pub(super) struct Outbound {
     pub(super) client: SocketAddr,
     pub(super) destination: SocketAddr,
     pub(super) trace: Trace,
+}
+
+/// What a connection has of its pod's and its worker's until it ends.
+pub(super) struct Held {
+    _places: (Share<IpAddr>, Share<PodUid>),
+    _lease: Lease,
+    _load: Load,
 }
 
 /// What carries a connection.
@@ -69,20 +87,20 @@ pub(super) struct Source {
 }
 
 impl Outbound {
-    async fn run(&self, socket: Socket) {
-        let Some(_lease) = self.pod.captured.leases.take() else {
-            return self.refuse(None, None, Failure::Released);
-        };
+    async fn begin(&self, socket: Socket, held: Held) -> Option<Carried> {
         let Some(source) = self.source().await else {
-            return self.refuse(None, None, Failure::UnknownSource);
+            self.refuse(None, None, Failure::UnknownSource);
+            return None;
         };
-        // In a box of its own: what connecting takes is several times what the connection then needs.
-        match Box::pin(self.connect(&source)).await {
+        match self.connect(&source).await {
             Ok((plan, carrier)) => {
                 self.remember(&plan);
-                self.relay(socket, &source, &plan, carrier).await;
+                self.relay(socket, &source, &plan, carrier, held)
             }
-            Err((plan, failure)) => self.refuse(Some(&source), plan.as_deref(), failure),
+            Err((plan, failure)) => {
+                self.refuse(Some(&source), plan.as_deref(), failure);
+                None
+            }
         }
     }
 
@@ -199,35 +217,41 @@ impl Outbound {
         Ok(SocketAddr::new(ip, upstream.port))
     }
 
-    async fn relay(&self, socket: Socket, source: &Source, plan: &Plan, carrier: Carrier) {
-        if self.worker.pod(&self.pod.uid).is_none() {
+    fn relay(
+        &self,
+        socket: Socket,
+        source: &Source,
+        plan: &Plan,
+        carrier: Carrier,
+        held: Held,
+    ) -> Option<Carried> {
+        let worker = &self.worker;
+        if worker.pod(&self.pod.uid).is_none() {
             // It went while somebody was dialled: nobody would cut what was listed from here on.
-            return self.refuse(Some(source), Some(plan), Failure::Released);
+            self.refuse(Some(source), Some(plan), Failure::Released);
+            return None;
         }
         let mut opening = self.opening(Some(source), Some(plan));
         if let Carrier::Local(joined) = carrier {
-            return self.relay_local(socket, opening, *joined).await;
+            return self.relay_local(socket, opening, *joined, held);
         }
         if let Carrier::Stream(stream) = &carrier {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
-        let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = match self.worker.list(&self.pod.uid, &metered, grounds(plan)) {
-            Ok(live) => live,
-            Err(cut) => return self.worker.cut_off(&metered, &cut),
-        };
+        let metered = Metered::new([worker.telemetry.open(opening)]);
+        let live = worker.listed(&self.pod.uid, &metered, grounds(plan))?;
         self.count(source, plan);
         match carrier {
             Carrier::Stream(stream) => {
-                let _open = self.worker.shared.counts.stream(TunnelEnd::Outbound);
-                let relayed = live.run(stream.relay(socket, metered.clone())).await;
-                self.worker.conclude(&metered, relayed);
+                let open = worker.shared.counts.stream(TunnelEnd::Outbound);
+                let relay = stream.relay(socket, metered.clone());
+                Some(worker.carry(live, metered, relay, (open, held)))
             }
-            Carrier::Plain(upstream, _file) => {
-                let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-                self.worker.conclude(&metered, live.run(joined).await);
+            Carrier::Plain(upstream, file) => {
+                let relay = relay::join(socket, upstream, worker.buffers.clone(), metered.clone());
+                Some(worker.carry(live, metered, relay, (file, held)))
             }
-            Carrier::Local(_) => {}
+            Carrier::Local(_) => None,
         }
     }
 

@@ -13,6 +13,7 @@ use hbone::socket::Socket;
 use mesh::{NetworkAddress, Workload};
 
 use super::accept::{self, Taken};
+use super::carried::{self, Carried};
 use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -22,17 +23,22 @@ use crate::telemetry::{End, Opening, policy_ref};
 
 /// Serves one connection to a pod.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    let Arrival { socket, pod, load: _load, .. } = arrival;
-    let Some(Taken { socket, client, destination }) = accept::taken(socket) else { return };
+    carried::run(begin(worker, arrival)).await;
+}
+
+async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {
+    let Arrival { socket, pod, load, .. } = arrival;
+    let Taken { socket, client, destination } = accept::taken(socket)?;
     let bounds = &worker.shared.bounds;
-    let _places = match (pod.connection(&client.ip()), bounds.file(&pod.uid), bounds.file(&pod.uid)) {
+    let places = match (pod.connection(&client.ip()), bounds.file(&pod.uid), bounds.file(&pod.uid)) {
         (Ok(connection), Ok(near), Ok(far)) => (connection, near, far),
         (Err(limit), ..) | (_, Err(limit), _) | (.., Err(limit)) => {
-            return worker.turn_away(limit, &pod, Some(client.ip()));
+            worker.turn_away(limit, &pod, Some(client.ip()));
+            return None;
         }
     };
-    let Some(_lease) = pod.captured.leases.take() else { return };
-    Plaintext { worker, pod, client, destination }.run(socket).await;
+    let lease = pod.captured.leases.take()?;
+    Plaintext { worker, pod, client, destination }.begin(socket, (places, lease, load)).await
 }
 
 struct Plaintext {
@@ -43,12 +49,10 @@ struct Plaintext {
 }
 
 impl Plaintext {
-    async fn run(&self, socket: Socket) {
+    async fn begin<H: Unpin + 'static>(&self, socket: Socket, held: H) -> Option<Carried> {
         let snapshot = self.worker.shared.snapshots.load_full();
-        let Some(local) = self.pod.workload(&snapshot).cloned() else {
-            // Nobody knows which policies apply: closed.
-            return;
-        };
+        // Where it is not known nobody knows which policies apply: closed.
+        let local = self.pod.workload(&snapshot).cloned()?;
         let address = NetworkAddress::new(local.profile.network.clone(), self.client.ip());
         let source = snapshot.workload_by_address(&address).cloned();
         let mut opening = self.opening(local.clone(), source);
@@ -56,7 +60,10 @@ impl Plaintext {
         let decided = decision::inbound_plaintext(&snapshot, &local, ip, self.destination, is_probe);
         let target = match decided {
             Ok(target) => target,
-            Err(error) => return self.worker.not_let_in(opening, &error),
+            Err(error) => {
+                self.worker.not_let_in(opening, &error);
+                return None;
+            }
         };
         drop(snapshot);
         opening.policy = target.permit.by().map(|name| policy_ref(name, None));
@@ -66,7 +73,7 @@ impl Plaintext {
             self.worker.shared.counts.permitted(&target.permit);
         }
         self.worker.observe(&target.admission);
-        self.relay(socket, opening, target).await;
+        self.relay(socket, opening, target, held).await
     }
 
     /// Whether it is a probe of the node's own. Not to be known means no.
@@ -79,7 +86,13 @@ impl Plaintext {
         is_probe.inspect_err(failed).unwrap_or(false)
     }
 
-    async fn relay(&self, socket: Socket, opening: Opening, target: InboundTarget) {
+    async fn relay<H: Unpin + 'static>(
+        &self,
+        socket: Socket,
+        opening: Opening,
+        target: InboundTarget,
+        held: H,
+    ) -> Option<Carried> {
         let InboundTarget { permit, admission, .. } = target;
         let sockets = &self.pod.captured.sockets;
         let began = Instant::now();
@@ -88,16 +101,14 @@ impl Plaintext {
         let upstream = match dialled {
             Ok(upstream) => upstream,
             Err(failure) => {
-                return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
+                self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
+                return None;
             }
         };
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
-        let live = match self.worker.list(&self.pod.uid, &metered, admission.into()) {
-            Ok(live) => live,
-            Err(cut) => return self.worker.cut_off(&metered, &cut),
-        };
-        let joined = relay::join(socket, upstream, &self.worker.buffers, metered.clone());
-        self.worker.conclude(&metered, live.run(joined).await);
+        let live = self.worker.listed(&self.pod.uid, &metered, admission.into())?;
+        let relay = relay::join(socket, upstream, self.worker.buffers.clone(), metered.clone());
+        Some(self.worker.carry(live, metered, relay, held))
     }
 
     fn opening(&self, local: Arc<Workload>, source: Option<Arc<Workload>>) -> Opening {

@@ -14,6 +14,7 @@ use identity::SpiffeId;
 use mesh::Workload;
 
 use super::baggage;
+use super::carried::{self, Carried};
 use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::meter::{Metered, Reversed};
@@ -38,29 +39,31 @@ pub(super) struct Inbound {
 
 /// Serves one request of a tunnel.
 pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
+    carried::run(begin(inbound, request)).await;
+}
+
+async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
     let Request { stream, request } = request;
     let Inbound { worker, pod, from, .. } = &*inbound;
-    let _places = match (pod.connection(from), worker.shared.bounds.file(&pod.uid)) {
+    let places = match (pod.connection(from), worker.shared.bounds.file(&pod.uid)) {
         (Ok(connection), Ok(file)) => (connection, file),
         (Err(limit), _) | (_, Err(limit)) => {
             worker.turn_away(limit, pod, Some(*from));
-            return stream.refuse(&ConnectResponse::new(503));
+            return refused(stream, 503);
         }
     };
-    let _load = inbound.load.another();
-    let Some(_lease) = inbound.pod.captured.leases.take() else {
-        return stream.refuse(&ConnectResponse::new(503));
-    };
+    let load = inbound.load.another();
+    let Some(lease) = inbound.pod.captured.leases.take() else { return refused(stream, 503) };
     let authority = match request.authority.parse::<Authority>() {
         Ok(authority) if request.is_connect() => authority,
-        _ => return stream.refuse(&ConnectResponse::new(400)),
+        _ => return refused(stream, 400),
     };
     let parent = request.traceparent.as_deref().and_then(|text| text.parse().ok());
     let trace = inbound.worker.trace_below(parent);
     let decided = {
         let snapshot = inbound.worker.shared.snapshots.load();
         let Some(local) = inbound.pod.workload(&snapshot).cloned() else {
-            return stream.refuse(&ConnectResponse::new(503));
+            return refused(stream, 503);
         };
         let call = TunnelledCall {
             local: &local,
@@ -74,13 +77,31 @@ pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
             .map_err(|error| (error, local))
     };
     match decided {
-        Ok((target, local)) => inbound.relay(stream, local, target, trace).await,
-        Err((error, local)) => inbound.refuse(stream, local, (&authority, &error), trace),
+        Ok((target, local)) => {
+            let held = (places, lease, load, inbound.clone());
+            inbound.relay(stream, local, target, trace, held).await
+        }
+        Err((error, local)) => {
+            inbound.refuse(stream, local, (&authority, &error), trace);
+            None
+        }
     }
 }
 
+fn refused(stream: Stream, status: u16) -> Option<Carried> {
+    stream.refuse(&ConnectResponse::new(status));
+    None
+}
+
 impl Inbound {
-    async fn relay(&self, mut stream: Stream, local: Arc<Workload>, target: InboundTarget, trace: Trace) {
+    async fn relay<H: Unpin + 'static>(
+        &self,
+        mut stream: Stream,
+        local: Arc<Workload>,
+        target: InboundTarget,
+        trace: Trace,
+        held: H,
+    ) -> Option<Carried> {
         let source = SocketAddr::new(self.from, 0);
         let mut opening = self.opening(local.clone(), target.upstream, trace);
         opening.service = target.service;
@@ -98,23 +119,23 @@ impl Inbound {
         let app = match dialled {
             Ok(app) => app,
             Err(failure) => {
-                stream.refuse(&ConnectResponse::new(503));
-                return self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
+                self.worker.telemetry.open(opening).failed(ResponseFlag::Connect, failure);
+                return refused(stream, 503);
             }
         };
-        let _open = self.worker.shared.counts.stream(TunnelEnd::Inbound);
+        let open = self.worker.shared.counts.stream(TunnelEnd::Inbound);
         let metered = Metered::new([self.worker.telemetry.open(opening)]);
         let live = match self.worker.list(&self.pod.uid, &metered, admission.into()) {
             Ok(live) => live,
             Err(cut) => {
-                stream.refuse(&ConnectResponse::new(if cut.is_refusal() { 401 } else { 503 }));
-                return self.worker.cut_off(&metered, &cut);
+                self.worker.cut_off(&metered, &cut);
+                return refused(stream, if cut.is_refusal() { 401 } else { 503 });
             }
         };
         stream.respond(&ConnectResponse { status: 200, baggage: Some(baggage::of(&local)) });
         // What the tunnel sends goes to the application: the source of the connection is at the tunnel's end.
-        let relayed = live.run(stream.relay(app, Rc::new(Reversed(metered.clone())))).await;
-        self.worker.conclude(&metered, relayed);
+        let relay = stream.relay(app, Rc::new(Reversed(metered.clone())));
+        Some(self.worker.carry(live, metered, relay, (open, held)))
     }
 
     fn refuse(

@@ -6,8 +6,8 @@
 mod flow;
 mod splice;
 
-use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -35,23 +35,21 @@ pub enum JoinError {
 ///
 /// # Cancel safety
 /// Dropping the future resets both sides.
-pub async fn join(
-    client: Socket,
-    server: Socket,
-    buffers: &Buffers,
-    meter: Rc<dyn Meter>,
-) -> Result<(), JoinError> {
+pub fn join(client: Socket, server: Socket, buffers: Buffers, meter: Rc<dyn Meter>) -> Joined {
     client.reset_on_close();
     server.reset_on_close();
-    let mut pair = Pair { client, server, up: Flow::default(), down: Flow::default(), meter };
-    poll_fn(|cx| pair.poll(cx, buffers)).await
+    Joined { client, server, up: Flow::default(), down: Flow::default(), buffers, meter }
 }
 
-struct Pair {
+/// Two connections that are joined: a future that is ready when both directions have ended.
+#[derive(Debug)]
+#[must_use = "dropped, it resets both sides"]
+pub struct Joined {
     client: Socket,
     server: Socket,
     up: Flow,
     down: Flow,
+    buffers: Buffers,
     meter: Rc<dyn Meter>,
 }
 
@@ -61,9 +59,11 @@ enum FlowError {
     To(io::Error),
 }
 
-impl Pair {
-    fn poll(&mut self, cx: &mut Context<'_>, buffers: &Buffers) -> Poll<Result<(), JoinError>> {
-        let Self { client, server, up, down, meter } = self;
+impl Future for Joined {
+    type Output = Result<(), JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { client, server, up, down, buffers, meter } = &mut *self;
         let up = up.poll(cx, client, server, buffers, &|count| meter.sent(count));
         let up = up.map_err(|error| match error {
             FlowError::From(error) => JoinError::Client(error),

@@ -49,7 +49,7 @@ fn joined<C: Send + 'static, S: Send + 'static>(
     let meter = count.clone();
     let ended = LocalSet::new().block_on(&runtime, async move {
         let (near, far) = (Socket::new(near_end).unwrap(), Socket::new(far_end).unwrap());
-        join(near, far, &Buffers::new(), meter).await
+        join(near, far, Buffers::new(), meter).await
     });
     (ended, client.join().unwrap(), server.join().unwrap(), (count.sent.get(), count.received.get()))
 }

@@ -33,7 +33,7 @@ use crate::socket::Socket;
 pub use buffers::{Buffers, READ};
 pub use driver::drive;
 pub use pending::Pending;
-pub use relay::{Meter, RelayError};
+pub use relay::{Meter, Relay, RelayError};
 pub use state::Ended;
 pub use stream::{Request, Stream, StreamError};
 

@@ -36,8 +36,10 @@ pub enum RelayError {
     TunnelEnded(#[source] Ended),
 }
 
-/// A stream joined to an application's connection.
-pub(super) struct Relay {
+/// A stream joined to an application's connection: a future that is ready when both directions have ended.
+#[derive(Debug)]
+#[must_use = "dropped, it resets both sides"]
+pub struct Relay {
     stream: Stream,
     app: Rc<Socket>,
     meter: Rc<dyn Meter>,

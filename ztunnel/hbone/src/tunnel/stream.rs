@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::lane::{App, Lane};
-use super::relay::{Meter, Relay, RelayError};
+use super::relay::{Meter, Relay};
 use super::state::State;
 use super::{Ended, Tunnel};
 use crate::h2::{ConnectRequest, ConnectResponse, ErrorCode};
@@ -109,12 +109,12 @@ impl Stream {
     ///
     /// # Cancel safety
     /// Dropping the future resets both sides.
-    pub async fn relay(self, app: Socket, meter: Rc<dyn Meter>) -> Result<(), RelayError> {
+    pub fn relay(self, app: Socket, meter: Rc<dyn Meter>) -> Relay {
         let app = Rc::new(app);
         self.with(|state, _| {
             state.lanes[self.token].app = Some(App { socket: app.clone(), meter: meter.clone() });
         });
-        Relay::new(self, app, meter).await
+        Relay::new(self, app, meter)
     }
 
     fn with(&self, change: impl FnOnce(&mut State, crate::h2::StreamId)) {
