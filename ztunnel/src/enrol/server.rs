@@ -1,8 +1,9 @@
 //! The daemon's side of the enrolment socket.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use certs::describe;
+use nix::poll::{PollFd, PollFlags};
 
 use super::error::EnrolError;
 use super::protocol::{Answer, PODS_A_PACKET, Refusal, RefusalReason, Request};
@@ -14,16 +15,26 @@ use crate::redirect::ListenError;
 pub(super) struct Server {
     listener: PacketListener,
     callers: Vec<PacketStream>,
+    /// The next caller could not be accepted, for want of a descriptor: the socket stays ready, and is tried again from
+    /// time to time.
+    held_back: bool,
 }
 
 impl Server {
     pub(super) const fn new(listener: PacketListener) -> Self {
-        Self { listener, callers: Vec::new() }
+        Self { listener, callers: Vec::new(), held_back: false }
     }
 
     /// What to wait for: the socket first, then each caller.
-    pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        std::iter::once(self.listener.as_fd()).chain(self.callers.iter().map(AsFd::as_fd))
+    pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let for_callers = if self.held_back { PollFlags::empty() } else { PollFlags::POLLIN };
+        let callers = self.callers.iter().map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN));
+        std::iter::once(PollFd::new(self.listener.as_fd(), for_callers)).chain(callers)
+    }
+
+    /// Whether somebody waits whom nothing will announce.
+    pub(super) const fn is_restless(&self) -> bool {
+        self.held_back
     }
 
     /// Serves what is `ready`, in the order of [`Self::descriptors`].
@@ -35,13 +46,15 @@ impl Server {
             at += 1;
             !is_ready || answer_one(caller, registry)
         });
-        if *listener_ready {
+        if *listener_ready || self.held_back {
             self.welcome();
         }
     }
 
     fn welcome(&mut self) {
-        match self.listener.accept() {
+        let accepted = self.listener.accept();
+        let was_held_back = std::mem::replace(&mut self.held_back, accepted.is_err());
+        match accepted {
             Ok(Some(caller)) if !caller.is_root().unwrap_or(false) => {
                 tracing::warn!("caller on the enrolment socket is not root");
                 let refusal = refusal(RefusalReason::NotRoot, "only root may enrol pods".to_owned());
@@ -53,7 +66,8 @@ impl Server {
             }
             Ok(Some(caller)) => self.callers.push(caller),
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "enrolment socket cannot accept"),
+            Err(error) if !was_held_back => tracing::warn!(%error, "enrolment socket cannot accept"),
+            Err(_) => {}
         }
     }
 }

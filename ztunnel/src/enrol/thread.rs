@@ -139,12 +139,12 @@ fn wait(
     registry: &Registry,
 ) -> Result<(Vec<bool>, Vec<PodUid>), Errno> {
     let now = Instant::now();
-    let restless = registry.enrolled().any(|(_, pod)| pod.is_restless(now));
+    let restless = server.is_restless() || registry.enrolled().any(|(_, pod)| pod.is_restless(now));
     let timeout = if restless { RESTLESS_PERIOD } else { QUIET_PERIOD };
     // One whose rules are looked at soon anyway must not wake us for each further change.
     let watched: Vec<_> = registry.enrolled().filter(|(_, pod)| pod.awaits_announcement(now)).collect();
     let mut waiting = vec![PollFd::new(queue.as_fd(), PollFlags::POLLIN)];
-    waiting.extend(server.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+    waiting.extend(server.descriptors());
     let served = waiting.len();
     waiting.extend(watched.iter().map(|(_, pod)| PollFd::new(pod.announcements.as_fd(), PollFlags::POLLIN)));
     match poll(&mut waiting, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO)) {

@@ -1,6 +1,7 @@
 //! Capture of pods, in real network namespaces with real rules and sockets. Needs root, nft and ip.
 
 mod daemon;
+mod descriptors;
 mod dns;
 mod enrolment;
 mod guard;
