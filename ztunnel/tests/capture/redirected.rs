@@ -1,11 +1,12 @@
 //! Which connections are redirected, and where the daemon's own go.
 
 use std::io::Read;
-use std::net::{TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Instant;
 
-use ztunnel::netns::in_netns;
-use ztunnel::redirect::{CaptureOptions, DnsOrigins, canonical, original_destination};
+use socket2::{Domain, Socket, Type};
+use ztunnel::netns::{PodNetns, in_netns};
+use ztunnel::redirect::{CaptureOptions, DnsOrigins, Marks, canonical, original_destination};
 
 use crate::lab::{Lab, PATIENCE, Stack, accept, assert_talk, dial, listen};
 
@@ -228,7 +229,44 @@ fn captured_queries_tell_their_name_server() {
     }
 }
 
-fn family(socket: &socket2::Socket) -> bool {
+#[test]
+fn a_mark_that_is_not_the_pods_own_gets_around_nothing() {
+    for stack in [Stack::V4, Stack::V6] {
+        let lab = Lab::new(stack);
+        let captured = lab.capture();
+        let Marks { socket, spoofed, redirected } = Marks::random().unwrap();
+        let (ip, pod) = (lab.peer_ips()[0], lab.pod_ips()[0]);
+        // Istio's, which is the same everywhere, and those of another pod.
+        for mark in [0x539, socket, spoofed, redirected] {
+            let mut near = dial_marked(&lab.pod, (ip, 80).into(), mark);
+            assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+            let _near = dial_marked(&lab.pod, (ip, 53).into(), mark);
+            let dns = captured.listeners.dns.tcp.iter().find(|it| family(it) == ip.is_ipv4()).unwrap();
+            accept(dns);
+        }
+        // No mark comes along with a packet into another namespace, not even the right one.
+        let own = captured.capture.marks();
+        for mark in [0x539, own.socket, own.spoofed, own.redirected] {
+            let mut near = dial_marked(&lab.peer, (pod, 80).into(), mark);
+            assert_talk(&mut near, &mut accept(&captured.listeners.inbound).0);
+        }
+    }
+}
+
+/// [`dial`], by somebody who may set marks.
+fn dial_marked(netns: &PodNetns, to: SocketAddr, mark: u32) -> TcpStream {
+    let dialled = in_netns(netns, || {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+        socket.set_mark(mark)?;
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        Ok(socket)
+    });
+    let stream = TcpStream::from(dialled.unwrap());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn family(socket: &Socket) -> bool {
     socket.local_addr().unwrap().is_ipv4()
 }
 

@@ -36,6 +36,12 @@ fn while_no_daemon_runs_the_pod_is_closed() {
         let refused = dial(&lab.pod, *address).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
     }
+    for (app, address) in lab.pod_ips().into_iter().map(|ip| listen(&lab.pod, ip)) {
+        let refused = dial(&lab.peer, address).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        app.set_nonblocking(true).unwrap();
+        assert_eq!(app.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }
 
 #[test]
