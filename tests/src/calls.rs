@@ -3,7 +3,9 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use harness::{AccessRecord, Cluster, Daemon, LabError, Marker, Packets, Pod, PodSpec, Stack, eventually};
+use harness::{
+    AccessRecord, Cluster, Daemon, LabError, Marker, Node, PATIENCE, Packets, Pod, PodSpec, Stack, eventually,
+};
 
 /// Client and neighbour on one node, server on the other; and two pods that are not in the mesh, one on each.
 pub fn shop(stack: Stack) -> Cluster {
@@ -50,6 +52,17 @@ pub fn exchange(stream: &mut TcpStream) -> io::Result<()> {
 /// When it does not come about.
 pub fn opened(from: &Pod, to: SocketAddr) -> io::Result<TcpStream> {
     let mut stream = from.connect(to)?;
+    exchange(&mut stream)?;
+    Ok(stream)
+}
+
+/// [`opened`], from a node itself.
+///
+/// # Errors
+/// As there.
+pub fn opened_on(node: &Node, to: SocketAddr) -> io::Result<TcpStream> {
+    let mut stream = node.netns().within(|| TcpStream::connect_timeout(&to, PATIENCE))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     exchange(&mut stream)?;
     Ok(stream)
 }

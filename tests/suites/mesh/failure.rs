@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use harness::{LabError, Marker, Mesh, Stack, eventually, serve};
 
-use e2e::calls::{echoed, opened, seen, shop};
+use e2e::calls::{echoed, opened, opened_on, seen, shop, until_served};
 
 #[test]
 fn pods_of_a_killed_daemon_fail_closed_and_are_served_again_by_the_next() -> Result<(), LabError> {
@@ -37,6 +37,43 @@ fn killed(stack: Stack) -> Result<(), LabError> {
     })?;
     let (marked, _) = seen(&capture.stop(&mesh)?, &client, &server, &marker);
     assert_eq!(marked, 0, "what could not be protected was not sent");
+    Ok(())
+}
+
+#[test]
+fn nothing_comes_into_a_pod_of_a_killed_daemon_until_the_next_serves() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(closed)
+}
+
+fn closed(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
+    let server = mesh.pod("shop/server");
+    let echo = server.serve(0, serve::echo())?;
+    let there = server.at(echo.port());
+    // By tunnel, and in plaintext from another node and from the pod's own.
+    let callers = ["shop/client", "legacy/batch", "legacy/printer"].map(|name| mesh.pod(name));
+    let mut live = callers.iter().map(|from| opened(from, there)).collect::<Result<Vec<_>, _>>()?;
+    live.push(opened_on(mesh.node("node2"), there)?);
+    mesh.daemon("node2").kill()?;
+    for stream in &mut live {
+        let end = stream.read(&mut [0]);
+        assert!(!matches!(end, Ok(1..)), "a connection of a dead daemon ends: {end:?}");
+    }
+    let before = echo.peers().len();
+    for from in &callers {
+        assert!(opened(from, there).is_err(), "{} is served while no daemon runs", from.name());
+    }
+    for node in ["node1", "node2"] {
+        assert!(opened_on(mesh.node(node), there).is_err(), "{node} is served while no daemon runs");
+    }
+    assert_eq!(echo.peers().len(), before, "the application has seen whom nobody let in");
+    mesh.daemon("node2").run()?;
+    for from in &callers {
+        until_served("the next daemon serves the pod", from, there)?;
+    }
+    for node in ["node1", "node2"] {
+        opened_on(mesh.node(node), there)?;
+    }
     Ok(())
 }
 

@@ -1,17 +1,10 @@
 //! Sources without an identity that policies can name.
 
-use std::net::{SocketAddr, TcpStream};
-
-use e2e::calls::{exchange, opened};
-use harness::{LabError, Node, serve};
+use e2e::calls::{opened, opened_on};
+use harness::{LabError, serve};
 use serde_json::json;
 
 use crate::scene::{mesh, until};
-
-fn from_node(node: &Node, to: SocketAddr) -> std::io::Result<()> {
-    let connect = || TcpStream::connect_timeout(&to, std::time::Duration::from_secs(5));
-    exchange(&mut node.netns().within(connect)?)
-}
 
 #[test]
 fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(), LabError> {
@@ -26,7 +19,7 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
     )?;
     until("the pod outside of the mesh is refused", false, &batch, there)?;
     assert!(opened(&client, there).is_err(), "an identity is no node");
-    from_node(mesh.node("node1"), there)?;
+    opened_on(mesh.node("node1"), there)?;
     let node = mesh.daemon("node2");
     let record = node.wait_record(|it| it.source.ip() == mesh.node("node1").ip() && it.error.is_none())?;
     assert_eq!(record.policy.as_deref(), Some("shop/nodes"));
@@ -36,7 +29,7 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
          spec: {mtls: {mode: STRICT}}\n",
     )?;
     harness::eventually("a node has no identity either", || {
-        Ok(from_node(mesh.node("node1"), there).is_err().then_some(()))
+        Ok(opened_on(mesh.node("node1"), there).is_err().then_some(()))
     })
 }
 
