@@ -54,13 +54,14 @@ fn leaves(stack: Stack) -> Result<(), LabError> {
     // What there was before a pod was ever captured, and what the daemons held for the pods of namespace shop.
     warm_up(&client, &[&server, &batch])?;
     let before = (traces(&batch)?, traces(&printer)?);
-    let held = mesh.daemons().iter().map(settled_files).collect::<Result<Vec<_>, _>>()?;
+    let held = mesh.daemons().iter().map(settled).collect::<Result<Vec<_>, _>>()?;
     mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
     mesh.wait_settled()?;
     let mut live = connections(&batch, &[&printer, &server])?;
     live.extend(connections(&client, &[&batch, &printer])?);
-    let used: Vec<_> = mesh.daemons().iter().map(open_files).collect::<Result<_, _>>()?;
-    assert!(used.iter().zip(&held).all(|(used, held)| used > held), "{used:?} after {held:?}");
+    let used: Vec<_> = mesh.daemons().iter().map(holds).collect::<Result<_, _>>()?;
+    let more = |used: &Held, held: &Held| used.files > held.files && used.tasks > held.tasks;
+    assert!(used.iter().zip(&held).all(|(used, held)| more(used, held)), "{used:?} after {held:?}");
 
     mesh.patch("Namespace", "", "legacy", &label(None))?;
     for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
@@ -80,7 +81,8 @@ fn leaves(stack: Stack) -> Result<(), LabError> {
     warm_up(&client, &[&server, &batch])?;
     for (daemon, held) in mesh.daemons().iter().zip(held) {
         eventually("the daemon holds what it held before", || {
-            Ok((open_files(daemon)? <= held).then_some(()))
+            let now = holds(daemon)?;
+            Ok((now.files <= held.files && now.tasks <= held.tasks).then_some(()))
         })?;
     }
     Ok(())
@@ -294,18 +296,27 @@ pub(crate) fn traces(pod: &Pod) -> Result<Vec<String>, LabError> {
     commands.iter().map(|command| pod.sh(&format!("{command} | grep -v {PORT} || true"))).collect()
 }
 
-fn open_files(daemon: &Daemon) -> Result<usize, LabError> {
-    let pid = daemon.pid().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
-    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+/// What a daemon has of what could be left when a pod has gone.
+#[derive(Clone, Debug, PartialEq)]
+struct Held {
+    files: usize,
+    tasks: f64,
 }
 
-/// How many files a daemon has open once that number stands still.
-fn settled_files(daemon: &Daemon) -> Result<usize, LabError> {
-    let mut last = (0, 0);
-    eventually("the number of open files stands still", || {
-        let now = open_files(daemon)?;
+fn holds(daemon: &Daemon) -> Result<Held, LabError> {
+    let pid = daemon.pid().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))?;
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd"))?.count();
+    let tasks = daemon.scrape()?.sum("tokio_alive_tasks", &[]);
+    Ok(Held { files, tasks: tasks.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound))? })
+}
+
+/// The same once it stands still.
+fn settled(daemon: &Daemon) -> Result<Held, LabError> {
+    let mut last = (holds(daemon)?, 0);
+    eventually("what the daemon holds stands still", || {
+        let now = holds(daemon)?;
         last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
         std::thread::sleep(Duration::from_millis(20));
-        Ok((last.1 == 10).then_some(now))
+        Ok((last.1 == 10).then(|| last.0.clone()))
     })
 }
