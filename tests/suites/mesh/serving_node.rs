@@ -1,10 +1,11 @@
 //! The daemon of the server's node ends, hangs, or does not answer, while clients of other nodes call.
 
-use std::io::{self, ErrorKind, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use e2e::calls::{exchange, opened, outbound, refused, shop};
 use harness::serve::Server;
@@ -16,6 +17,9 @@ use serde_json::{Value, json};
 
 /// Where servers serve.
 const PORT: u16 = 8080;
+
+/// How long a peer may be silent: two looks at it ten seconds apart, and twenty for its answer. With time to spare.
+const SWALLOWED: Duration = Duration::from_secs(60);
 
 /// The pods of the Service, which are on `node2` and `node3`.
 const WEBS: [&str; 2] = ["web-1", "web-2"];
@@ -151,6 +155,53 @@ fn a_daemon_that_hangs_costs_new_calls_a_moment_and_live_ones_nothing() -> Resul
     outcome?;
     exchange(&mut live)?;
     eventually("it serves again", || Ok(named(&client, hung.at(PORT)).ok()))?;
+    Ok(())
+}
+
+#[test]
+fn what_the_network_swallows_is_reset_at_both_ends_and_new_calls_are_served_when_it_is_mended()
+-> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let (sender, told) = channel();
+    let handler = serve::Handler::each(move |mut app| {
+        app.write_all(b"x")?;
+        app.set_read_timeout(Some(SWALLOWED))?;
+        let end = app.read(&mut [0]).map_err(|error| error.kind());
+        sender.send(end).map_err(io::Error::other)
+    });
+    let serving = server.serve(PORT, handler)?;
+    let call = |ip: &IpAddr| {
+        let mut stream = client.connect((*ip, PORT).into())?;
+        stream.read_exact(&mut [0])?;
+        Ok::<_, io::Error>(stream)
+    };
+    let mut live = server.ips().iter().map(call).collect::<Result<Vec<_>, _>>()?;
+    let node = mesh.node("node2");
+    for rule in [
+        "add table inet hole",
+        "add chain inet hole forward '{ type filter hook forward priority 0; }'",
+        "add rule inet hole forward tcp dport 15008 drop",
+        "add rule inet hole forward tcp sport 15008 drop",
+    ] {
+        node.sh(&format!("nft {rule}"))?;
+    }
+    let began = Instant::now();
+    for stream in &mut live {
+        // Nobody says a word, and so nobody hears that it is lost.
+        stream.set_read_timeout(Some(SWALLOWED))?;
+        let end = stream.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "after {:?}", began.elapsed());
+        let end = told.recv_timeout(SWALLOWED).map_err(io::Error::other)?;
+        assert_eq!(end, Err(ErrorKind::ConnectionReset), "after {:?}", began.elapsed());
+        let error = outbound(mesh.daemon("node1"), stream.local_addr()?)?.error.unwrap_or_default();
+        assert!(error.contains("did not answer a ping within 20s"), "{error}");
+    }
+    node.sh("nft delete table inet hole")?;
+    for ip in server.ips() {
+        eventually("new calls are served", || Ok(call(ip).ok()))?;
+    }
+    drop(serving);
     Ok(())
 }
 

@@ -82,3 +82,52 @@ fn a_peer_that_does_not_confirm_a_leave_is_left_all_the_same() {
     let (ended, _) = ended_with(TIMING, Tunnel::leave, &greeting(), &frame(0x77, 0, 0, 0));
     assert!(matches!(ended, Ended::Closed), "{ended:?}");
 }
+
+#[test]
+fn a_silent_peer_is_pinged_and_given_up() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        for opens in [true, false] {
+            let (client, server) = both_ours(&tests::Mesh::new()).await;
+            let (ours, theirs) = if opens { (client, server) } else { (server, client) };
+            let end = if opens { Tunnel::client } else { Tunnel::server };
+            let tunnel = end(ours, Limits::default(), TIMING, Buffers::new());
+            let mut peer = Driver::from(theirs);
+            peer.write(&if opens { frame(4, 0, 0, 0).to_vec() } else { greeting() }).await;
+            let ended = tokio::time::timeout(Duration::from_secs(10), drive(tunnel, |_| {})).await;
+            let Ok(Ended::Unresponsive(waited)) = ended else { panic!("{ended:?}") };
+            assert_eq!(waited, TIMING.ping_timeout);
+            let told = peer.read_to_end().await;
+            let pings = told.windows(PING.len()).filter(|it| *it == PING).count();
+            assert_eq!(pings, 1, "{told:?}");
+        }
+    });
+}
+
+#[test]
+fn a_peer_that_says_nothing_but_answers_pings_is_kept() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        for client_asks in [true, false] {
+            let (client, server) = both_ours(&tests::Mesh::new()).await;
+            // Only one of them asks: the questions of the other would be signs of life.
+            let [theirs, ours] = if client_asks { [TIMING, QUIET] } else { [QUIET, TIMING] };
+            let client = Tunnel::client(client, Limits::default(), theirs, Buffers::new());
+            let server = Tunnel::server(server, Limits::default(), ours, Buffers::new());
+            let asking = if client_asks { &client } else { &server }.clone();
+            spawn_local(drive(client.clone(), |_| {}));
+            // A request that is never answered: the tunnel is in use.
+            let mut requests = Vec::new();
+            spawn_local(drive(server, move |request| requests.push(request)));
+            let _stream = client.open(&ConnectRequest::new("app:1")).unwrap();
+            tokio::time::sleep(TIMING.ping_timeout * 5).await;
+            assert!(!asking.is_leaving() && asking.stream_count() == 1);
+        }
+    });
+}
+
+/// A ping that is no answer (RFC 9113 §6.7).
+const PING: [u8; 9] = [0, 0, 8, 6, 0, 0, 0, 0, 0];
+
+/// Asks nobody for a sign of life within any test's time.
+const QUIET: Timing = Timing { ping_every: Duration::from_secs(600), ..TIMING };
