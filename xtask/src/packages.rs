@@ -1,6 +1,9 @@
 //! Programs of the system that the tasks need, and installing those that are missing.
 
 use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,11 +29,12 @@ pub(crate) struct Program {
 }
 
 impl Setup {
-    /// Makes sure that the caller is root and that every program is there; `task` is for the message.
-    pub(crate) fn prepare(&self, task: &str) -> Result<(), XtaskError> {
+    /// Makes sure that the caller is root, and that what labs need is there and what the task needs beside; `task` is
+    /// for the message.
+    pub(crate) fn prepare(&self, task: &str, more: &[Program]) -> Result<(), XtaskError> {
         // Said first: whoever has to come back as root is spared what that takes care of.
         root_only(task)?;
-        self.install()
+        self.install(&[LAB, more].concat())
     }
 
     /// Whether what is missing may be installed.
@@ -38,14 +42,9 @@ impl Setup {
         !self.no_install
     }
 
-    /// Makes sure that every program is there.
-    pub(crate) fn install(&self) -> Result<(), XtaskError> {
-        self.install_also(&[])
-    }
-
-    /// Makes sure that every program is there, and some that only the task needs.
-    pub(crate) fn install_also(&self, more: &[Program]) -> Result<(), XtaskError> {
-        let needed = PROGRAMS.iter().chain(more);
+    /// Makes sure that what building needs is there, and what the task needs beside.
+    pub(crate) fn install(&self, more: &[Program]) -> Result<(), XtaskError> {
+        let needed = BUILD.iter().chain(more);
         let missing: Vec<_> = needed.filter(|program| !is_there(program.name)).collect();
         if missing.is_empty() {
             return Ok(());
@@ -69,6 +68,7 @@ fn install(packages: &[&str]) -> Result<(), XtaskError> {
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
+    let _no_service_starts = Services::forbid();
     let install = || cargo::run(apt().args(["install", "-y", "--no-install-recommends"]).args(packages));
     // A machine that never fetched the lists, or long ago, knows the packages only after an update.
     install().or_else(|_| {
@@ -88,23 +88,44 @@ fn is_there(program: &str) -> bool {
     folders.iter().any(|folder| folder.join(program).is_file())
 }
 
-/// What labs, demo, tests and bench run, and what building needs beside the Rust toolchain.
-const PROGRAMS: &[Program] = &[
+/// Keeps what is installed from being started as a service: only the programs are wanted.
+struct Services {
+    /// Ours to remove.
+    policy: Option<&'static Path>,
+}
+
+impl Services {
+    /// By Debian's `policy-rc.d`, unless the machine has a policy of its own.
+    fn forbid() -> Self {
+        let path = Path::new("/usr/sbin/policy-rc.d");
+        let policy = File::options().write(true).create_new(true).mode(0o755).open(path);
+        let written = policy.and_then(|mut file| file.write_all(b"#!/bin/sh\nexit 101\n"));
+        Self { policy: written.is_ok().then_some(path) }
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        if let Some(policy) = self.policy {
+            let _already_gone = fs::remove_file(policy);
+        }
+    }
+}
+
+/// What building needs beside the Rust toolchain.
+const BUILD: &[Program] = &[
     Program { name: "c++", package: "g++" },
     Program { name: "cc", package: "gcc" },
-    Program { name: "conntrack", package: "conntrack" },
+    Program { name: "make", package: "make" },
+];
+
+/// What labs run, and what speaks in them.
+const LAB: &[Program] = &[
     Program { name: "curl", package: "curl" },
     Program { name: "dig", package: "bind9-dnsutils" },
-    Program { name: "faketime", package: "faketime" },
     Program { name: "ip", package: "iproute2" },
-    Program { name: "iperf3", package: "iperf3" },
-    Program { name: "make", package: "make" },
     Program { name: "nft", package: "nftables" },
-    Program { name: "prometheus", package: "prometheus" },
-    Program { name: "promtool", package: "prometheus" },
-    Program { name: "setpriv", package: "util-linux" },
     Program { name: "socat", package: "socat" },
     Program { name: "sysctl", package: "procps" },
     Program { name: "tcpdump", package: "tcpdump" },
-    Program { name: "wrk", package: "wrk" },
 ];

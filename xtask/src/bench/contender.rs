@@ -50,6 +50,10 @@ impl Contender {
     pub(super) fn start(kind: &Kind) -> Result<Self, XtaskError> {
         println!("starting {}", kind.name());
         let lab = Lab::up(&cluster())?;
+        // The same for all, whatever this machine prefers: what paces its packets would be measured instead of proxies.
+        let congestion = format!("sysctl -qw net.ipv4.tcp_congestion_control={CONGESTION}");
+        lab.pods().iter().try_for_each(|pod| pod.sh(&congestion).map(drop))?;
+        lab.nodes().iter().try_for_each(|node| node.sh(&congestion).map(drop))?;
         let servers =
             [SERVER, LOCAL].iter().map(|key| serve(&lab.pod(key))).collect::<Result<Vec<_>, _>>()?;
         let servers = servers.into_iter().flatten().collect();
@@ -155,6 +159,9 @@ fn serve(pod: &Pod) -> Result<[Process; 2], XtaskError> {
     listens(IPERF)?;
     Ok([http, iperf])
 }
+
+/// How all TCP connections of all contenders share the wire: Linux's own default.
+pub(super) const CONGESTION: &str = "cubic";
 
 /// Where wrk asks.
 pub(super) const HTTP: u16 = 8080;

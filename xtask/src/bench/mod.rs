@@ -25,7 +25,7 @@ use crate::bench::results::Results;
 use crate::demo::build_ztunnel;
 use crate::error::XtaskError;
 use crate::interrupt;
-use crate::packages::Setup;
+use crate::packages::{Program, Setup};
 
 pub(crate) use hold::HoldArgs;
 pub(crate) use http::ServeArgs;
@@ -100,7 +100,7 @@ impl BenchArgs {
             println!("{}", report::comparison(&before, &after));
             return Ok(());
         }
-        self.setup.prepare("bench")?;
+        self.setup.prepare("bench", PROGRAMS)?;
         limits::raise()?;
         // That is no daemon's, and needs none built.
         let kinds = if self.only == [Part::Churn] { Vec::new() } else { self.kinds()? };
@@ -164,6 +164,10 @@ impl BenchArgs {
         if self.route.is_empty() { vec![Route::Remote, Route::Local] } else { self.route.clone() }
     }
 }
+
+/// What loads the contenders.
+const PROGRAMS: &[Program] =
+    &[Program { name: "iperf3", package: "iperf3" }, Program { name: "wrk", package: "wrk" }];
 
 /// The name of our own mesh in tables.
 const OURS: &str = "ours";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::bench::contender::CONGESTION;
 use crate::bench::metric::{Metric, Unit};
 use crate::bench::results::Results;
 use crate::table::{Table, line};
@@ -14,7 +15,7 @@ pub(super) fn markdown(results: &Results) -> String {
     line(
         &mut text,
         format_args!(
-            "{machine}. Medians of {rounds} rounds of {seconds} s in which contenders took turns.\n"
+            "{machine}, {CONGESTION}. Medians of {rounds} rounds of {seconds} s in which contenders took turns.\n"
         ),
     );
     let ratios = ratios(contenders);

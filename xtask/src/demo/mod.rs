@@ -35,7 +35,7 @@ struct Servers {
 
 impl DemoArgs {
     pub(crate) fn run(self) -> Result<(), XtaskError> {
-        self.setup.prepare("demo")?;
+        self.setup.prepare("demo", &[])?;
         let program = build_ztunnel(self.debug)?;
         interrupt::clean_up_on_signals()?;
         let cluster = Cluster::read(&root().join(MANIFESTS))?;
@@ -74,7 +74,9 @@ impl Servers {
 pub(crate) fn build_ztunnel(debug: bool) -> Result<PathBuf, XtaskError> {
     let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
     println!("building ztunnel ({profile})");
-    run(cargo().args(["build", "-q", "--profile", profile, "-p", "ztunnel", "--bin", "ztunnel"]))?;
+    // Without optimisation as the tests build it, so that it is built once for both.
+    let of: &[&str] = if debug { &["--workspace"] } else { &["-p", "ztunnel"] };
+    run(cargo().args(["build", "-q", "--profile", profile]).args(of).args(["--bin", "ztunnel"]))?;
     Ok(target_folder().join(folder).join("ztunnel"))
 }
 

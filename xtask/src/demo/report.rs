@@ -4,7 +4,7 @@ use std::path::Path;
 
 use harness::{LabError, Mesh, Pod};
 
-use crate::demo::story::{Seen, Told};
+use crate::demo::story::{Answerer, Seen, Told};
 use crate::table::{Table, line};
 
 /// The pods, where they are, and whether they are in the mesh.
@@ -41,7 +41,13 @@ pub(super) fn story(told: &Told) -> String {
         ]);
     }
     let mut names = Table::new(&["FROM", "ASKS FOR", "ANSWER", "ANSWERED BY"]);
-    told.names.iter().for_each(|row| names.row(row.clone()));
+    for answer in &told.names {
+        let by = match answer.by {
+            Answerer::Daemon => "the daemon",
+            Answerer::Cluster => "the cluster's DNS service",
+        };
+        names.row([answer.pod().to_owned(), answer.asked(), answer.answer.clone(), by.to_owned()]);
+    }
     let mut text = format!("\n{}\n{}\n", calls.plain(), names.plain());
     line(
         &mut text,

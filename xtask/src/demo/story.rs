@@ -1,5 +1,7 @@
 //! The calls that the demo makes, and what was seen of them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use harness::{AccessRecord, LabError, Marker, Mesh, Packets, Pod, serve};
 
 use crate::demo::{OUTSIDE, report};
@@ -40,11 +42,34 @@ pub(super) struct Seen {
     expected: Expected,
 }
 
+/// A name that a pod asks for.
+struct Question {
+    pod: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    answer: IpAddr,
+    by: Answerer,
+}
+
+/// Who answers a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answerer {
+    Daemon,
+    /// The cluster's DNS service, to which the daemon has forwarded it.
+    Cluster,
+}
+
+/// What a pod was told of a name.
+pub(super) struct Answer {
+    question: &'static Question,
+    pub(super) answer: String,
+    pub(super) by: Answerer,
+}
+
 /// What was seen of the whole story.
 pub(super) struct Told {
     pub(super) calls: Vec<Seen>,
-    /// Pod, question, answer, and who answered.
-    pub(super) names: Vec<[String; 4]>,
+    pub(super) names: Vec<Answer>,
 }
 
 /// Makes the calls, and gathers what the daemons and the wire say of them.
@@ -70,7 +95,8 @@ impl Told {
 
     /// Whether all was as it is promised.
     pub(super) fn check(&self) -> Result<(), XtaskError> {
-        let surprises: Vec<_> = self.calls.iter().filter_map(Seen::surprise).collect();
+        let calls = self.calls.iter().filter_map(Seen::surprise);
+        let surprises: Vec<_> = calls.chain(self.names.iter().filter_map(Answer::surprise)).collect();
         if surprises.is_empty() { Ok(()) } else { Err(XtaskError::Surprise(surprises.join("; "))) }
     }
 }
@@ -88,6 +114,28 @@ impl Seen {
         let (from, to) = (self.from.name(), self.to.name());
         (!fine).then(|| {
             format!("{from} to {to} went by {path}, {marked} of {packets} packets held its payload; {:?} was expected", self.expected)
+        })
+    }
+}
+
+impl Answer {
+    pub(super) const fn pod(&self) -> &'static str {
+        self.question.pod
+    }
+
+    pub(super) fn asked(&self) -> String {
+        format!("{} {}", self.question.name, self.question.kind)
+    }
+
+    fn surprise(&self) -> Option<String> {
+        let Self { question, answer, by } = self;
+        let fine = answer.parse() == Ok(question.answer) && *by == question.by;
+        let (pod, asked) = (question.pod, self.asked());
+        (!fine).then(|| {
+            format!(
+                "{pod} asked for {asked} and was told {answer:?} by {by:?}; {} by {:?} was expected",
+                question.answer, question.by
+            )
         })
     }
 }
@@ -112,19 +160,34 @@ fn see(mesh: &Mesh, call: &Call, mark: &Marker, packets: &Packets) -> Result<See
     Ok(Seen { from, to, what: call.what, record, packets: count, marked, expected: call.expected })
 }
 
-fn ask_names(mesh: &Mesh, dns: &serve::Dns) -> Result<Vec<[String; 4]>, LabError> {
-    let mut answers = Vec::new();
-    for (pod, name) in [("shop/frontend", "catalog"), ("shop/frontend", "vault.bank"), ("shop/cart", OUTSIDE)]
-    {
-        let kind = if name == "vault.bank" { "AAAA" } else { "A" };
-        let answer = mesh.pod(pod).sh(&format!("dig +search +short {name} {kind}"))?;
+fn ask_names(mesh: &Mesh, dns: &serve::Dns) -> Result<Vec<Answer>, LabError> {
+    let ask = |question: &'static Question| {
+        let Question { pod, name, kind, .. } = question;
+        let said = mesh.pod(pod).sh(&format!("dig +search +short {name} {kind}"))?;
         let forwarded = dns.asked().iter().any(|asked| asked.starts_with(name));
-        let by = if forwarded { "the cluster's DNS service" } else { "the daemon" };
-        let answer = answer.lines().last().unwrap_or_default().to_owned();
-        answers.push([pod.to_owned(), format!("{name} {kind}"), answer, by.to_owned()]);
-    }
-    Ok(answers)
+        let by = if forwarded { Answerer::Cluster } else { Answerer::Daemon };
+        Ok(Answer { question, answer: said.lines().last().unwrap_or_default().to_owned(), by })
+    };
+    QUESTIONS.iter().map(ask).collect()
 }
+
+const QUESTIONS: &[Question] = &[
+    Question {
+        pod: "shop/frontend",
+        name: "catalog",
+        kind: "A",
+        answer: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 11)),
+        by: Answerer::Daemon,
+    },
+    Question {
+        pod: "shop/frontend",
+        name: "vault.bank",
+        kind: "AAAA",
+        answer: IpAddr::V6(Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 0x22)),
+        by: Answerer::Daemon,
+    },
+    Question { pod: "shop/cart", name: OUTSIDE, kind: "A", answer: harness::WIRE_V4, by: Answerer::Cluster },
+];
 
 /// Each pair of pods once, so that what is seen of two pods is of that call.
 const CALLS: &[Call] = &[

@@ -47,7 +47,7 @@ impl FuzzArgs {
                 return Err(XtaskError::UnknownTarget { name: name.clone(), known: all.join(", ") });
             }
         };
-        self.setup.install()?;
+        self.setup.install(&[])?;
         build(&chosen)?;
         match (&self.input, chosen.as_slice()) {
             (Some(input), [target]) => run(program(target).arg(input)),

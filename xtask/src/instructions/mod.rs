@@ -38,7 +38,7 @@ type Counts = BTreeMap<String, Vec<u64>>;
 
 impl InstructionsArgs {
     pub(crate) fn run(self) -> Result<(), XtaskError> {
-        self.setup.install_also(&[VALGRIND])?;
+        self.setup.install(&[VALGRIND])?;
         build()?;
         let all = paths()?;
         let chosen = match &self.path {

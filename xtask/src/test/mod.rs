@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cargo::{Metadata, Package, Target, cargo, words};
 use crate::error::XtaskError;
 use crate::kubernetes;
-use crate::packages::Setup;
+use crate::packages::{Program, Setup};
 use crate::table::Table;
 use output::{Outcome, Reader};
 
@@ -65,7 +65,7 @@ impl TestArgs {
             Some(UNIT) => Vec::new(),
             Some(name) => vec![find(&suites, name)?],
         };
-        self.setup.prepare("test")?;
+        self.setup.prepare("test", PROGRAMS)?;
         let mut outcome = Outcome::default();
         if matches!(self.suite.as_deref(), None | Some(UNIT)) {
             for what in [&["--lib", "--bins"][..], &["--doc"]] {
@@ -155,6 +155,15 @@ fn summarise(outcome: &Outcome) -> Result<(), XtaskError> {
     println!("{passed} passed, {failed} failed");
     if failed == 0 { Ok(()) } else { Err(XtaskError::Tests(failed)) }
 }
+
+/// What suites run beside what labs do.
+const PROGRAMS: &[Program] = &[
+    Program { name: "conntrack", package: "conntrack" },
+    Program { name: "faketime", package: "faketime" },
+    Program { name: "prometheus", package: "prometheus" },
+    Program { name: "promtool", package: "prometheus" },
+    Program { name: "setpriv", package: "util-linux" },
+];
 
 /// Suites against a real API server.
 const WITH_CONTROL_PLANE: &[&str] = &["kube"];
