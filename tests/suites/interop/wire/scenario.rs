@@ -246,7 +246,7 @@ fn drains(end: &mut End<'_>) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Takes the client's call: it is as `ambient.md` has it.
+/// Takes the client's call: it has what Istio's clients send.
 fn accept(end: &mut End<'_>, called: Called) -> Result<StreamId, LabError> {
     let (stream, request) = end.request()?;
     check(&request, called);
