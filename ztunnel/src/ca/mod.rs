@@ -34,7 +34,7 @@ pub use args::CaArgs;
 pub use files::FileError;
 pub use gate::{
     AccountGate, AccountSettings, ClusterView, FollowedCluster, Gate, InvalidNodeName, NodeFolder, NodeGate,
-    RunsOn,
+    RunsOn, Strangers,
 };
 pub use issuer::{Issuer, IssuerSettings};
 pub use metrics::CaMetrics;

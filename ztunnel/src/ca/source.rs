@@ -10,7 +10,7 @@ use mesh::{ClusterId, Network, Snapshots, Store};
 use serde_json::{Value, json};
 
 use super::config::CaServerConfig;
-use super::gate::{AccountGate, AccountSettings, FollowedCluster, Gate, NodeFolder, NodeGate};
+use super::gate::{AccountGate, AccountSettings, FollowedCluster, Gate, NodeFolder, NodeGate, Strangers};
 
 /// How what is followed fares.
 pub(super) enum Following {
@@ -30,26 +30,26 @@ pub(super) fn gate(
     readiness: &Readiness,
     tasks: &Tasks,
 ) -> Result<(Gate, Following), OpenError> {
+    let narrow = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    let strangers = Strangers::new(narrow(config.limits.calls_per_second), narrow(config.limits.burst));
     let Some(kubernetes) = kubernetes else {
         let source = Source::open(config)?;
         let (snapshots, problems) = (source.snapshots(), source.problems());
         tasks.spawn("mesh", source.follow(readiness.task("mesh")));
         let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
-        let gate = Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots)));
+        let gate = Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots), strangers));
         return Ok((gate, Following::Manifests(problems)));
     };
     let (pods, watch) = kubernetes.pods();
     let ready = readiness.task("pods");
     tasks.spawn("pods", watch.run(|| ready.done()));
-    let narrow = |count| u32::try_from(count).unwrap_or(u32::MAX);
     let settings = AccountSettings {
         audience: config.trust.audience.clone(),
         impersonators: config.trust.impersonators.clone(),
-        tokens_per_second: narrow(config.limits.calls_per_second),
-        burst: narrow(config.limits.burst),
     };
     let cluster = FollowedCluster { kubernetes: kubernetes.clone(), pods: pods.clone() };
-    Ok((Gate::Accounts(AccountGate::new(settings, Arc::new(cluster))), Following::Pods(pods)))
+    let gate = AccountGate::new(settings, Arc::new(cluster), strangers);
+    Ok((Gate::Accounts(gate), Following::Pods(pods)))
 }
 
 impl Following {

@@ -236,7 +236,8 @@ const LIMITS: &[Opt<CaServerConfig>] = &[
         key: "limits.callsPerSecond",
         env: "ZTUNNEL_CA_CALLS_PER_SECOND",
         value: "COUNT",
-        help: "Calls a second of one caller, in the long run.",
+        help: "Calls a second of one caller, in the long run; and of what proves nothing, from one \
+               address, or network of 64 bits.",
         set: |config, text| set(&mut config.limits.calls_per_second, text),
         show: |config| config.limits.calls_per_second.show(),
     },

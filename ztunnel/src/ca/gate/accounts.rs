@@ -9,10 +9,10 @@ use identity::SpiffeId;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
-use super::rates::Rates;
 use super::reviews::Reviews;
 use super::rights::{Right, is_bound_to, right};
 use super::runs_on::verdict;
+use super::strangers::Strangers;
 use super::view::ClusterView;
 use crate::ca::refusal::Refusal;
 
@@ -21,8 +21,8 @@ pub struct AccountGate {
     settings: AccountSettings,
     cluster: Arc<dyn ClusterView>,
     reviews: Reviews,
-    /// Tokens that are not known yet, by the address that they come from: whoever has none that is good costs no more.
-    unknown: Rates,
+    /// Those whose tokens are not known yet. Good ones count as well: each is a question to the API server.
+    strangers: Strangers,
     /// Questions to the API server at a time.
     questions: Semaphore,
 }
@@ -34,17 +34,13 @@ pub struct AccountSettings {
     pub audience: String,
     /// Those that may ask for others.
     pub impersonators: Vec<NamespacedName>,
-    /// Tokens not seen lately, a second of one address.
-    pub tokens_per_second: u32,
-    /// Such tokens of one address at once.
-    pub burst: u32,
 }
 
 impl AccountGate {
     /// Lets those in whom `cluster` knows.
-    pub fn new(settings: AccountSettings, cluster: Arc<dyn ClusterView>) -> Self {
-        let unknown = Rates::new(settings.tokens_per_second, settings.burst);
-        Self { settings, cluster, reviews: Reviews::default(), unknown, questions: Semaphore::new(QUESTIONS) }
+    pub fn new(settings: AccountSettings, cluster: Arc<dyn ClusterView>, strangers: Strangers) -> Self {
+        let (reviews, questions) = (Reviews::default(), Semaphore::new(QUESTIONS));
+        Self { settings, cluster, reviews, strangers, questions }
     }
 
     /// Finds out whose token it is.
@@ -55,10 +51,7 @@ impl AccountGate {
         if let Some(owner) = self.reviews.recall(token, Instant::now()) {
             return Ok(owner);
         }
-        let peer = peer.to_canonical().to_string();
-        if !self.unknown.admit(&peer, Instant::now()) {
-            return Err(Refusal::RateLimit { caller: peer });
-        }
+        self.strangers.admit(peer)?;
         let _turn = self.turn().await?;
         // Asked before, so that what is remembered is never older than it says.
         let now = Instant::now();

@@ -4,7 +4,7 @@
 //!   asks for what runs on it;
 //! - [`accounts`]: with it, a caller is a ServiceAccount, by the API server's word; [`reviews`] remembers that word for a
 //!   moment, [`rights`] says what it allows, [`view`] is the cluster as far as that needs it;
-//! - [`rates`]: how often a caller may ask at all.
+//! - [`rates`]: how often a caller may ask at all, [`strangers`]: and how often whoever has proven nothing yet.
 
 mod accounts;
 mod nodes;
@@ -13,6 +13,7 @@ mod replays;
 mod reviews;
 mod rights;
 mod runs_on;
+mod strangers;
 mod view;
 
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub(super) use rates::Rates;
 use replays::Replays;
 pub use runs_on::RunsOn;
 use runs_on::placed;
+pub use strangers::Strangers;
 pub use view::{ClusterView, FollowedCluster};
 
 /// Lets callers in that prove who they are, to ask for whom they may.
@@ -43,6 +45,7 @@ pub enum Gate {
 pub struct NodeGate {
     nodes: NodeFolder,
     runs_on: Arc<dyn RunsOn>,
+    strangers: Strangers,
     replays: Replays,
 }
 
@@ -76,7 +79,7 @@ impl Gate {
                 Ok(Caller { name: accounts::name(&owner), proof: Proof::Account(owner) })
             }
             Self::Nodes(gate) => {
-                let claims = gate.nodes.authenticate(call.token, call.csr, call.now)?;
+                let claims = gate.authenticate(call)?;
                 Ok(Caller { name: claims.node.clone(), proof: Proof::Node { claims } })
             }
         }
@@ -109,8 +112,16 @@ impl Gate {
 
 impl NodeGate {
     /// Lets those in whose keys are in `nodes`, for what `runs_on` says is on them.
-    pub fn new(nodes: NodeFolder, runs_on: Arc<dyn RunsOn>) -> Self {
-        Self { nodes, runs_on, replays: Replays::default() }
+    pub fn new(nodes: NodeFolder, runs_on: Arc<dyn RunsOn>, strangers: Strangers) -> Self {
+        Self { nodes, runs_on, strangers, replays: Replays::default() }
+    }
+
+    /// Nodes behind one address cost each other nothing: a good proof does not count.
+    fn authenticate(&self, call: &Call<'_>) -> Result<certs::NodeClaims, Refusal> {
+        self.strangers.admit(call.peer)?;
+        let claims = self.nodes.authenticate(call.token, call.csr, call.now)?;
+        self.strangers.proven(call.peer);
+        Ok(claims)
     }
 
     async fn permit(&self, node: &str, identity: &SpiffeId) -> Result<(), Refusal> {

@@ -206,11 +206,7 @@ async fn a_life_is_as_asked_within_its_limits() {
 
 #[tokio::test]
 async fn a_node_that_asks_too_often_is_told_so_and_others_are_not() {
-    let lab = Lab::with(|config| {
-        config.limits.calls_per_second = 1;
-        config.limits.burst = 2;
-    })
-    .await;
+    let lab = limited(2).await;
     let (key, other) = (lab.node("node-1"), lab.node("node-2"));
     for _ in 0..2 {
         ask(&lab, &key, &id("pod")).await.unwrap();
@@ -218,6 +214,45 @@ async fn a_node_that_asks_too_often_is_told_so_and_others_are_not() {
     let refused = ask(&lab, &key, &id("pod")).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     ask(&lab, &other, &id("other")).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_no_key_is_held_back_and_nodes_at_the_same_address_are_not() {
+    let lab = limited(3).await;
+    let (one, two) = (lab.node("node-1"), lab.node("node-2"));
+    let stranger = NodeKey::from_pem("node-1", &NodeKey::generate().unwrap().private).unwrap();
+    for _ in 0..3 {
+        ask(&lab, &one, &id("pod")).await.unwrap();
+        ask(&lab, &two, &id("other")).await.unwrap();
+    }
+    let from = async |peer: &str| {
+        let desk = Desk { issuer: lab.issuer.clone(), peer: peer.parse().unwrap() };
+        desk.create_certificate(request(&stranger, &id("pod"), UnixTime::now())).await.unwrap_err()
+    };
+    for _ in 0..3 {
+        assert_eq!(from("127.0.0.1:1").await.code(), Code::Unauthenticated);
+    }
+    let held_back = from("[::ffff:127.0.0.1]:2").await;
+    let said = (held_back.code(), held_back.message());
+    assert_eq!(said, (Code::ResourceExhausted, "127.0.0.1 asks too often"));
+    for host in 1..=3 {
+        assert_eq!(from(&format!("[2001:db8::{host}]:1")).await.code(), Code::Unauthenticated);
+    }
+    assert_eq!(from("[2001:db8::4]:1").await.message(), "2001:db8::/64 asks too often");
+    assert_eq!(from("[2001:db8:0:1::1]:1").await.code(), Code::Unauthenticated);
+    assert_eq!(lab.metric("ambient_ca_refusals_total{reason=\"rate_limit\"}"), "2");
+    assert_eq!(lab.metric("ambient_ca_refusals_total{reason=\"token\"}"), "7");
+}
+
+/// A CA of whom so much may be asked at once, and no more: time stands still.
+async fn limited(burst: usize) -> Lab {
+    let lab = Lab::with(|config| {
+        config.limits.calls_per_second = 1;
+        config.limits.burst = burst;
+    })
+    .await;
+    tokio::time::pause();
+    lab
 }
 
 /// What the CA answers to a node that asks for `identity`.

@@ -28,7 +28,7 @@ use rustls_pki_types::UnixTime;
 use super::config::CaServerConfig;
 use super::issuer::Issuer;
 use super::root::{FollowedRoot, NewRoot, RootSource};
-use super::{CaMetrics, CaParts, CaServer, Gate, NodeFolder, NodeGate};
+use super::{CaMetrics, CaParts, CaServer, Gate, NodeFolder, NodeGate, Strangers};
 
 /// A CA, its folders, and the mesh that it knows.
 struct Lab {
@@ -134,7 +134,10 @@ impl Lab {
 
 fn gate(config: &CaServerConfig, snapshots: Snapshots) -> Gate {
     let nodes = NodeFolder::new(config.trust.nodes.clone()).accepting_bearers(config.trust.bearers);
-    Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots)))
+    let limits = config.limits;
+    let narrow = |count| u32::try_from(count).unwrap();
+    let strangers = Strangers::new(narrow(limits.calls_per_second), narrow(limits.burst));
+    Gate::Nodes(NodeGate::new(nodes, Arc::new(snapshots), strangers))
 }
 
 fn id(service_account: &str) -> SpiffeId {
