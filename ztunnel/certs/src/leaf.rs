@@ -114,3 +114,52 @@ fn validity_of(parsed: &X509Certificate<'_>) -> Result<(UnixTime, UnixTime), Lea
     let validity = parsed.validity();
     Ok((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_has_exactly_one_uri() {
+        let uri = |text: &str| SanType::URI(text.try_into().unwrap());
+        let dns = || SanType::DnsName("cart.shop.svc".try_into().unwrap());
+        let other = || uri("spiffe://cluster.local/ns/shop/sa/till");
+        for (names, found) in [
+            (vec![], 0),
+            (vec![dns()], 0),
+            (vec![uri(IDENTITY), other()], 2),
+            (vec![other(), dns(), uri(IDENTITY)], 2),
+            (vec![uri(IDENTITY), uri(IDENTITY)], 2),
+            (vec![uri(IDENTITY), uri("https://example.com"), other()], 3),
+        ] {
+            assert_eq!(Leaf::parse(&named(&names)), Err(LeafError::UriCount { found }), "{names:?}");
+        }
+        // Istio's peers have no others, but SPIFFE lets them (X509-SVID §2).
+        for names in [vec![uri(IDENTITY)], vec![dns(), uri(IDENTITY)]] {
+            assert_eq!(Leaf::parse(&named(&names)).unwrap().identity.as_str(), IDENTITY);
+        }
+        assert!(matches!(Leaf::parse(&named(&[uri("spiffe://a")])), Err(LeafError::Identity(_))));
+        assert_eq!(Leaf::of_chain(&[]), Err(LeafError::Absent));
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_whole_or_has_more_behind_it_is_refused() {
+        let certificate = named(&[SanType::URI(IDENTITY.try_into().unwrap())]);
+        for length in 0..certificate.len() {
+            let part = CertificateDer::from(&certificate[..length]);
+            assert_eq!(Leaf::parse(&part), Err(LeafError::Malformed), "{length}");
+        }
+        let longer = CertificateDer::from([&certificate[..], &[0]].concat());
+        assert_eq!(Leaf::parse(&longer), Err(LeafError::Malformed));
+    }
+
+    fn named(names: &[SanType]) -> CertificateDer<'static> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names.to_vec();
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().into()
+    }
+
+    const IDENTITY: &str = "spiffe://cluster.local/ns/shop/sa/cart";
+}

@@ -5,7 +5,8 @@ use std::time::Duration;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use super::{Authority, AuthorityError, check_signer, read_key};
+use super::key::RootKey;
+use super::{Authority, AuthorityError, check_signer};
 use crate::bundle::TrustBundle;
 use crate::key::LeafKey;
 use crate::leaf::LeafError;
@@ -23,11 +24,11 @@ impl Authority {
         roots: &TrustBundle,
         now: UnixTime,
     ) -> Result<Self, AuthorityError> {
-        let pair = read_key(key)?;
+        let pair = RootKey::from_pem(key)?;
         let mut all = certificates.iter().chain(roots.roots());
         let signer = all.find(|certificate| check_signer(certificate, &pair).is_ok());
         let signer = signer.ok_or(AuthorityError::NoSigner)?;
-        let probe = Self::new(vec![signer.clone()], read_key(key)?)?;
+        let probe = Self::new(vec![signer.clone()], RootKey::from_pem(key)?)?;
         Self::new(probe.way_to_root(certificates, roots, now)?, pair)
     }
 

@@ -3,6 +3,7 @@
 //! Only `ztunnel ca` and tests hold one; a node's daemon never does.
 
 mod assemble;
+mod key;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,21 +12,22 @@ use aws_lc_rs::rand;
 use identity::SpiffeId;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
 use crate::key::{KeyError, LeafKey, critical_uri_san};
 use crate::leaf::{LeafError, validity};
 use crate::request::LeafRequest;
+use key::RootKey;
 
 /// A signing key with its chain.
 #[derive(Debug)]
 pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Issuer<'static, RootKey>,
     /// The signing certificate first, its root last. They are one and the same without intermediates.
     chain: Vec<CertificateDer<'static>>,
     /// When the first of them ends: no leaf outlives it.
@@ -84,8 +86,7 @@ impl Authority {
     /// # Errors
     /// When the cryptographic library is out of order.
     pub fn make_root(name: &str, lifetime: Duration, now: UnixTime) -> Result<RootFiles, AuthorityError> {
-        let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
-        let key = Zeroizing::new(key.serialize_pem());
+        let key = RootKey::generate()?.pem();
         Ok(RootFiles { certificate: Self::root_for_key(&key, name, lifetime, now)?, key })
     }
 
@@ -99,7 +100,7 @@ impl Authority {
         lifetime: Duration,
         now: UnixTime,
     ) -> Result<String, AuthorityError> {
-        let key = read_key(key)?;
+        let key = RootKey::from_pem(key)?;
         let mut params = base_params(now, now.as_secs().saturating_add(lifetime.as_secs()))?;
         params.distinguished_name.push(DnType::OrganizationName, name);
         params.distinguished_name.push(DnType::CommonName, format!("root of {name}, {}", now.as_secs()));
@@ -114,13 +115,13 @@ impl Authority {
     /// # Errors
     /// When they are malformed or don't belong together.
     pub fn from_pem(chain: &str, key: &str) -> Result<Self, AuthorityError> {
-        let key = read_key(key)?;
+        let key = RootKey::from_pem(key)?;
         let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(AuthorityError::Pem)?;
         Self::new(chain, key)
     }
 
-    fn new(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> Result<Self, AuthorityError> {
+    fn new(chain: Vec<CertificateDer<'static>>, key: RootKey) -> Result<Self, AuthorityError> {
         let signer = chain.first().ok_or(LeafError::Absent)?;
         check_signer(signer, &key)?;
         let mut not_after = validity(signer)?.1;
@@ -237,13 +238,7 @@ impl std::fmt::Debug for RootFiles {
     }
 }
 
-/// Reads a key in any of the forms that OpenSSL writes.
-fn read_key(text: &str) -> Result<KeyPair, AuthorityError> {
-    let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(AuthorityError::KeyPem)?;
-    KeyPair::try_from(&key).map_err(AuthorityError::Sign)
-}
-
-fn check_signer(certificate: &CertificateDer<'_>, key: &KeyPair) -> Result<(), AuthorityError> {
+fn check_signer(certificate: &CertificateDer<'_>, key: &RootKey) -> Result<(), AuthorityError> {
     let parsed = crate::leaf::parse(certificate)?;
     if !parsed.is_ca() {
         return Err(AuthorityError::NotACa);
@@ -283,3 +278,6 @@ const CLOCK_SKEW: Duration = Duration::from_mins(10);
 
 /// The end of what X.509 can say (RFC 5280 §4.1.2.5).
 const LAST_TIME: OffsetDateTime = time::macros::datetime!(9999-12-31 23:59:59 UTC);
+
+#[cfg(test)]
+mod tests;
