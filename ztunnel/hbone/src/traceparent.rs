@@ -59,6 +59,8 @@ const SAMPLED: u128 = 1;
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -87,6 +89,40 @@ mod tests {
             format!("00-+{}-{span}-01", &trace[1..]),
         ] {
             assert_eq!(wrong.parse::<TraceParent>(), Err(ParseTraceParentError), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_span_round_trips(trace in 1..=u128::MAX, span in 1..=u64::MAX, sampled: bool) {
+            let (trace, span) = (NonZeroU128::new(trace).unwrap(), NonZeroU64::new(span).unwrap());
+            let parent = TraceParent { trace, span, sampled };
+            prop_assert_eq!(parent.to_string().parse(), Ok(parent));
+        }
+
+        #[test]
+        fn any_text_is_read_as_what_it_says_or_refused(
+            text in "([0-9a-fA-F]{2}|00)-[0-9a-f]{31,32}-[0-9a-f]{16}-[0-9a-f]{1,2}(-.*)?|.{0,60}",
+        ) {
+            let Ok(parent) = text.parse::<TraceParent>() else { return Ok(()) };
+            let shown = parent.to_string();
+            prop_assert_eq!(shown.parse(), Ok(parent));
+            prop_assert_eq!(&shown[2..53], &text[2..53]);
+        }
+
+        #[test]
+        fn one_character_makes_it_another_or_none(
+            at in 0..55_usize,
+            character in any::<char>(),
+            trace in 1..=u128::MAX,
+        ) {
+            let (trace, span) = (NonZeroU128::new(trace).unwrap(), NonZeroU64::MIN);
+            let text = TraceParent { trace, span, sampled: true }.to_string();
+            let changed = format!("{}{character}{}", &text[..at], &text[at + 1..]);
+            if let Ok(read) = changed.parse::<TraceParent>() {
+                let (version, flags) = (at < 2, at > 52);
+                prop_assert!(changed == text || version || flags || read.to_string() == changed, "{}", changed);
+            }
         }
     }
 }

@@ -117,6 +117,8 @@ fn name(text: &str) -> Result<EgressTarget, InvalidEgressEntry> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -144,5 +146,70 @@ mod tests {
             assert!(!list.has_name(name, Some(443)), "{name}");
         }
         assert!(!list.has_name("a.example.com", Some(80)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_as_what_it_says_or_refused(text in entry_like()) {
+            let Ok(entry) = text.parse::<EgressEntry>() else { return Ok(()) };
+            prop_assert_eq!(shown(&entry).parse(), Ok(entry.clone()), "{}", text);
+            prop_assert_eq!(text.to_ascii_uppercase().parse(), Ok(entry.clone()));
+            let list = EgressList(vec![entry.clone()]);
+            match &entry.whom {
+                EgressTarget::Host(name) | EgressTarget::Below(name) => {
+                    let upper = name.bytes().any(|byte| byte.is_ascii_uppercase());
+                    prop_assert!(!upper && name.parse::<IpAddr>().is_err() && name.len() <= 253, "{}", name);
+                    let below = matches!(entry.whom, EgressTarget::Below(_));
+                    prop_assert_eq!(list.has_name(name, entry.port), !below);
+                    let [child, longer, elsewhere] = [format!("a.{name}"), format!("a{name}"), format!("{name}.a")];
+                    prop_assert_eq!(list.has_name(&child, entry.port), below);
+                    prop_assert!(!list.has_name(&longer, entry.port) && !list.has_name(&elsewhere, entry.port));
+                    prop_assert!(list.has_names() && !list.has_address(([192, 0, 2, 7], 1).into()));
+                }
+                EgressTarget::Range(range) => {
+                    let port = entry.port.unwrap_or(1);
+                    prop_assert!(list.has_address((range.addr(), port).into()) && !list.has_names());
+                    prop_assert!(list.has_address((range.broadcast(), port).into()));
+                    prop_assert_eq!(list.has_address((range.addr(), port ^ 1).into()), entry.port.is_none());
+                }
+            }
+        }
+
+        #[test]
+        fn a_range_has_its_addresses_and_no_others(range: u32, length in 0..=32_u8, address: u32) {
+            let text = format!("{}/{length}", std::net::Ipv4Addr::from_bits(range));
+            let list = EgressList(vec![text.parse().unwrap()]);
+            let within = u64::from(range ^ address) >> (32 - length) == 0;
+            let to = |address: IpAddr| SocketAddr::new(address, 80);
+            prop_assert_eq!(list.has_address(to(std::net::Ipv4Addr::from_bits(address).into())), within);
+            prop_assert!(!list.has_address(to(std::net::Ipv6Addr::from_bits(address.into()).into())));
+        }
+    }
+
+    /// Entries, and what is nearly one.
+    fn entry_like() -> impl Strategy<Value = String> {
+        let whom = prop_oneof![
+            "(\\*\\.)?([a-zA-Z0-9_-]{0,4}\\.){0,3}[a-zA-Z0-9]{0,3}\\.?",
+            any::<IpAddr>().prop_map(|address| address.to_string()),
+            (any::<IpAddr>(), 0..130_u8).prop_map(|(address, length)| format!("{address}/{length}")),
+            (any::<IpAddr>(), 0..130_u8).prop_map(|(address, length)| format!("[{address}/{length}]")),
+            "[*.:/\\[\\]a-c0-9 ]{0,12}",
+        ];
+        (whom, proptest::option::of(0..70_000_u32)).prop_map(|(whom, port)| match port {
+            Some(port) => format!("{whom}:{port}"),
+            None => whom,
+        })
+    }
+
+    fn shown(entry: &EgressEntry) -> String {
+        let whom = match &entry.whom {
+            EgressTarget::Below(name) => format!("*.{name}"),
+            EgressTarget::Host(name) => name.to_string(),
+            EgressTarget::Range(range) => format!("[{range}]"),
+        };
+        match entry.port {
+            Some(port) => format!("{whom}:{port}"),
+            None => whom.trim_matches(['[', ']']).to_owned(),
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Certificates that are taken back.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
 use rustls_pki_types::UnixTime;
 
@@ -81,6 +83,35 @@ fn lists_are_read_in_der_too_and_nothing_else_is_taken_for_one() {
         let read = RevocationLists::parse(&changed);
         let revoked = read.map(|lists| root.revoked(&lists, &leaf));
         assert!(!matches!(revoked, Ok(true)), "byte {at} is not signed");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_file_holds_is_a_list_that_is_signed_or_revokes_nobody(
+        cut in any::<proptest::sample::Index>(),
+        put in proptest::collection::vec(any::<u8>(), 0..8),
+        taken in 0..8_usize,
+        as_pem: bool,
+    ) {
+        static SIGNED: LazyLock<(Root, Credential, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+            let root = Root::of("root");
+            let leaf = root.leaf("leaf");
+            let list = root.signed_list(&[&leaf], 1);
+            let (der, pem) = (list.der().to_vec(), list.pem().unwrap().into_bytes());
+            (root, leaf, der, pem)
+        });
+        let (root, leaf, der, pem) = &*SIGNED;
+        let whole = if as_pem { pem } else { der };
+        let at = cut.index(whole.len());
+        let changed = [&whole[..at], &put, &whole[(at + taken).min(whole.len())..]].concat();
+        if let Ok(lists) = RevocationLists::parse(&changed) {
+            let mut numbers = Vec::new();
+            lists.each_number(|number| numbers.push(number.to_vec()));
+            // What PEM says beside its Base64 may change.
+            let is_whole = numbers == [bytes(&serial_of(leaf))];
+            prop_assert!(is_whole || !root.revoked(&lists, leaf));
+        }
     }
 }
 
