@@ -1,6 +1,8 @@
 //! Policy beyond who may call whom: what leaves the mesh, what no tunnel carries, what tunnels hide from the network.
 
+mod broken;
 mod egress;
+mod examples;
 mod network;
 mod scene;
 mod sources;
