@@ -90,7 +90,11 @@ fn leaves(stack: Stack) -> Result<(), LabError> {
 
 #[test]
 fn a_pod_that_holds_a_port_of_the_mesh_is_refused_until_it_lets_go() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(held)
+}
+
+fn held(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let batch = mesh.pod("legacy/batch");
     let held = batch.listen(15006)?;
     mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
@@ -250,7 +254,11 @@ fn a_pod_on_its_own_label_joins_and_leaves() -> Result<(), LabError> {
 
 #[test]
 fn strict_mode_refuses_a_pod_that_is_wanted_and_not_captured() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(not_captured)
+}
+
+fn not_captured(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
     let echo = printer.serve(PORT, serve::echo())?;
     let _held = printer.listen(15008)?;

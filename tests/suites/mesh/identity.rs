@@ -227,12 +227,18 @@ fn one_port(stack: Stack) -> Result<(), LabError> {
 
 #[test]
 fn what_asks_for_a_waypoint_that_is_not_there_is_refused_with_its_name() -> Result<(), LabError> {
-    let mut cluster = shop(Stack::V4);
+    for (stack, service) in [(Stack::V4, "10.96.0.1:80"), (Stack::V6, "[fd00:96::1]:80")] {
+        waypoint_missing(stack, service.parse().expect("an address"))?;
+    }
+    Ok(())
+}
+
+fn waypoint_missing(stack: Stack, service: SocketAddr) -> Result<(), LabError> {
+    let mut cluster = shop(stack);
     cluster.service(harness::ServiceSpec::new("shop", "server").port(80, PORT));
     let mesh = Mesh::up(&cluster)?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(PORT, serve::echo())?;
-    let service = ([10, 96, 0, 1], 80).into();
     let asks = |name| json!({ "metadata": { "labels": { "istio.io/use-waypoint": name } } });
     for (kind, namespace, name) in [("Service", "shop", "server"), ("Namespace", "", "shop")] {
         until_served("without a waypoint", &client, service)?;

@@ -13,7 +13,11 @@ const PORT: u16 = 8080;
 
 #[test]
 fn leaving_and_joining_over_and_over_breaks_no_connection() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(toggled)
+}
+
+fn toggled(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server, near) = (mesh.pod("shop/client"), mesh.pod("shop/server"), mesh.pod("shop/near"));
     let _servers = [&client, &server, &near].map(|pod| pod.serve(PORT, serve::echo()));
     let over = AtomicBool::new(false);
@@ -75,7 +79,11 @@ fn a_pod_that_is_gone_is_not_waited_for() -> Result<(), LabError> {
 
 #[test]
 fn a_pod_that_terminates_keeps_its_connections_until_it_is_gone() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    [Stack::V4, Stack::V6].into_iter().try_for_each(terminating)
+}
+
+fn terminating(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server, near) = (mesh.pod("shop/client"), mesh.pod("shop/server"), mesh.pod("shop/near"));
     let _servers = [&server, &near].map(|pod| pod.serve(PORT, serve::echo()));
     let mut live = [opened(&client, server.at(PORT))?, opened(&client, near.at(PORT))?];

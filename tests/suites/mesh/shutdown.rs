@@ -10,9 +10,13 @@ use e2e::calls::shop;
 
 #[test]
 fn connections_that_are_cut_at_the_end_are_reset_and_their_records_say_why() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(cut)
+}
+
+fn cut(stack: Stack) -> Result<(), LabError> {
     const COUNT: usize = 200;
     let config = serde_json::json!({ "timeouts": { "drain": "1s" } });
-    let mesh = Mesh::with(&shop(Stack::V4), &MeshOptions { config, ..MeshOptions::default() })?;
+    let mesh = Mesh::with(&shop(stack), &MeshOptions { config, ..MeshOptions::default() })?;
     let client = mesh.pod("shop/client");
     let daemon = mesh.daemon("node1");
     let mut streams = Vec::new();
@@ -42,8 +46,12 @@ fn connections_that_are_cut_at_the_end_are_reset_and_their_records_say_why() -> 
 #[test]
 fn connections_that_wait_to_be_accepted_at_the_end_are_served_and_later_ones_refused() -> Result<(), LabError>
 {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(waiting)
+}
+
+fn waiting(stack: Stack) -> Result<(), LabError> {
     const COUNT: usize = 300;
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
     let daemon = mesh.daemon("node1");

@@ -8,12 +8,14 @@ use harness::{LabError, Mesh, Pod, Stack, exchange, serve};
 
 use e2e::calls::shop;
 
-/// Calls of `shop/client`, on each path there is.
+/// Calls of `shop/client`, on each path there is, over either family.
 fn on_each_path(test: impl Fn(&Pod, &Pod) -> Result<(), LabError>) -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
-    let client = mesh.pod("shop/client");
-    for target in ["shop/server", "shop/near", "legacy/printer"] {
-        test(&client, &mesh.pod(target))?;
+    for stack in [Stack::V4, Stack::V6] {
+        let mesh = Mesh::up(&shop(stack))?;
+        let client = mesh.pod("shop/client");
+        for target in ["shop/server", "shop/near", "legacy/printer"] {
+            test(&client, &mesh.pod(target))?;
+        }
     }
     Ok(())
 }
@@ -94,7 +96,11 @@ fn hundreds_of_connections_at_once_each_carry_their_own() -> Result<(), LabError
 fn bulk_arrives_unchanged_in_both_directions_at_once() -> Result<(), LabError> {
     on_each_path(|client, target| {
         let echo = target.serve(0, serve::echo())?;
-        let length = if target.name() == "server" { 1 << 30 } else { 96 << 20 };
+        let length = match target.name() {
+            "server" if target.ip().is_ipv4() => 1 << 30,
+            "server" => 256 << 20,
+            _ => 96 << 20,
+        };
         exchange(client, target.at(echo.port()), length)
     })
 }

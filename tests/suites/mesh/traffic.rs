@@ -21,7 +21,11 @@ fn pods_with_both_families_talk_by_tunnel_over_each() -> Result<(), LabError> {
 
 #[test]
 fn pods_of_one_node_talk_without_the_wire() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(within_a_node)
+}
+
+fn within_a_node(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, near) = (mesh.pod("shop/client"), mesh.pod("shop/near"));
     let echo = near.serve(0, serve::echo())?;
     let (marker, capture) = (Marker::random()?, mesh.capture()?);
@@ -39,7 +43,11 @@ fn pods_of_one_node_talk_without_the_wire() -> Result<(), LabError> {
 
 #[test]
 fn a_server_outside_the_mesh_is_called_in_plaintext_under_the_clients_address() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(out_of_the_mesh)
+}
+
+fn out_of_the_mesh(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
     let echo = printer.serve(0, serve::echo())?;
     let (marker, capture) = (Marker::random()?, mesh.capture()?);
@@ -60,7 +68,11 @@ fn a_server_outside_the_mesh_is_called_in_plaintext_under_the_clients_address() 
 
 #[test]
 fn a_client_outside_the_mesh_is_served_under_its_own_address_and_no_identity() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(into_the_mesh)
+}
+
+fn into_the_mesh(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let (batch, server) = (mesh.pod("legacy/batch"), mesh.pod("shop/server"));
     let echo = server.serve(0, serve::echo())?;
     for ip in server.ips() {
@@ -75,7 +87,11 @@ fn a_client_outside_the_mesh_is_served_under_its_own_address_and_no_identity() -
 
 #[test]
 fn a_pod_reaches_itself_at_its_own_address() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::Dual))?;
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(to_itself)
+}
+
+fn to_itself(stack: Stack) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let client = mesh.pod("shop/client");
     let echo = client.serve(0, serve::echo())?;
     for ip in client.ips() {

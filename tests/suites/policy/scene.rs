@@ -3,13 +3,18 @@
 use std::net::SocketAddr;
 
 use e2e::calls::opened;
-use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, eventually};
+use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack, eventually};
 use serde_json::Value;
 
 /// Client and neighbour on one node, server on the other, and a pod that is not in the mesh. `shop` is the namespace's
 /// annotations, as YAML.
 pub(crate) fn mesh(shop: &str, config: Value) -> Result<Mesh, LabError> {
-    let mut cluster = Cluster::two_nodes();
+    mesh_over(Stack::V4, shop, config)
+}
+
+/// [`mesh`], of pods with these families.
+pub(crate) fn mesh_over(stack: Stack, shop: &str, config: Value) -> Result<Mesh, LabError> {
+    let mut cluster = Cluster::with_stack(stack);
     cluster.yaml(&namespace(shop))?;
     cluster.namespace("legacy");
     cluster.pod(PodSpec::new("shop", "client").node("node1"));

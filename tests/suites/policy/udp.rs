@@ -4,10 +4,10 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use e2e::calls::opened;
-use harness::{LabError, WIRE_V4, eventually, serve};
+use harness::{LabError, Stack, WIRE_V4, eventually, serve};
 use serde_json::json;
 
-use crate::scene::{mesh, namespace};
+use crate::scene::{mesh_over, namespace};
 
 /// Whether a datagram comes back.
 fn echoed(from: &UdpSocket, at: &UdpSocket) -> bool {
@@ -23,7 +23,13 @@ fn echoed(from: &UdpSocket, at: &UdpSocket) -> bool {
 
 #[test]
 fn udp_passes_and_is_counted_until_the_namespace_denies_it() -> Result<(), LabError> {
-    let mesh = mesh("", json!({}))?;
+    // A packet of 8 bytes, with its headers.
+    counted_and_denied(Stack::V4, 36.0)?;
+    counted_and_denied(Stack::V6, 56.0)
+}
+
+fn counted_and_denied(stack: Stack, length: f64) -> Result<(), LabError> {
+    let mesh = mesh_over(stack, "", json!({}))?;
     let _dns = serve::Dns::start(mesh.wire(), &[("example.test", &[WIRE_V4])])?;
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let outsider = mesh.pod("legacy/batch");
@@ -40,9 +46,8 @@ fn udp_passes_and_is_counted_until_the_namespace_denies_it() -> Result<(), LabEr
     assert!(echoed(&from_client, &serving) && echoed(&from_outside, &serving));
     let count = |direction, outcome| [("namespace", "shop"), ("direction", direction), ("outcome", outcome)];
     let (here, there) = (mesh.daemon("node1"), mesh.daemon("node2"));
-    // A packet of 8 bytes has 36 with its headers.
-    here.wait_metric("ambient_udp_bytes_total", &count("sent", "passed"), |bytes| bytes == 36.0)?;
-    here.wait_metric("ambient_udp_bytes_total", &count("received", "passed"), |bytes| bytes == 36.0)?;
+    here.wait_metric("ambient_udp_bytes_total", &count("sent", "passed"), |bytes| bytes == length)?;
+    here.wait_metric("ambient_udp_bytes_total", &count("received", "passed"), |bytes| bytes == length)?;
     there.wait_metric("ambient_udp_packets_total", &count("received", "passed"), |packets| packets == 2.0)?;
 
     mesh.apply(&namespace("ambient.mesh/udp: deny"))?;

@@ -123,19 +123,24 @@ fn external_and_load_balancer_addresses_lead_to_the_pods_from_inside() -> Result
 
 #[test]
 fn a_pod_on_its_nodes_network_is_called_in_plaintext_by_service_and_by_address() -> Result<(), LabError> {
-    let mut cluster = mall(Stack::V4);
-    let node: IpAddr = [172, 30, 0, 12].into();
+    on_the_host(Stack::V4, "172.30.0.12", "10.96.9.2")?;
+    on_the_host(Stack::V6, "fd00:30::12", "fd00:96::9:2")
+}
+
+fn on_the_host(stack: Stack, node: &str, service: &str) -> Result<(), LabError> {
+    let mut cluster = mall(stack);
+    let node: IpAddr = node.parse().expect("an address");
     let on_host = json!({ "spec": { "hostNetwork": true } });
     cluster.pod(PodSpec::new("shop", "agent").node("node2").addresses(&[node]).merge(on_host));
     let mesh = Mesh::up(&cluster)?;
     let client = mesh.pod("shop/client");
     let agent = mesh.node("node2").serve(PORT, serve::banner("agent"))?;
-    mesh.apply(
-        "apiVersion: v1\nkind: Service\nmetadata: {name: agent, namespace: shop}\nspec:\n  \
-         clusterIP: 10.96.9.2\n  clusterIPs: [10.96.9.2]\n  selector: {app: agent}\n  \
-         ports: [{port: 80, targetPort: 8080}]\n",
-    )?;
-    let service = SocketAddr::from(([10, 96, 9, 2], 80));
+    mesh.apply(&format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: agent, namespace: shop}}\nspec:\n  \
+         clusterIP: \"{service}\"\n  clusterIPs: [\"{service}\"]\n  selector: {{app: agent}}\n  \
+         ports: [{{port: 80, targetPort: 8080}}]\n",
+    ))?;
+    let service = SocketAddr::new(service.parse().expect("an address"), 80);
     let local = eventually("the Service answers", || Ok(greeted(&client, service).ok()))?.1;
     let record = outbound(mesh.daemon("node1"), local)?;
     assert_eq!((record.path.as_str(), record.destination), ("direct", (node, PORT).into()));
