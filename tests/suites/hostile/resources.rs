@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use e2e::calls::opened;
-use harness::{Daemon, LabError, Mesh, PATIENCE, eventually};
+use e2e::calls::{exchange, opened};
+use harness::{Daemon, LabError, Mesh, PATIENCE, eventually, serve};
 use nix::mount::{MsFlags, mount};
 use serde_json::json;
 
@@ -36,7 +36,8 @@ fn a_daemon_without_descriptors_waits_says_so_and_goes_on() -> Result<(), LabErr
     assert!(spent < 30, "it spins: {spent} hundredths of a second in one");
     // Those that it has are served; each that ends makes room for one that waits.
     let mut served = 0;
-    while let Some(mut stream) = first_answered(&mut all)? {
+    while let Some((mut stream, answered)) = first_told(&mut all)? {
+        assert!(answered, "one was reset");
         stream.write_all(b"y")?;
         served += 1;
     }
@@ -44,6 +45,41 @@ fn a_daemon_without_descriptors_waits_says_so_and_goes_on() -> Result<(), LabErr
     scene.check_served()?;
     let turned_away = "ambient_connections_turned_away_total";
     daemon.wait_metric(turned_away, &[("limit", "open_files")], |count| count > 0.0).map(drop)
+}
+
+#[test]
+fn a_servers_daemon_without_descriptors_serves_whom_it_can_says_so_and_goes_on() -> Result<(), LabError> {
+    // By tunnel, and in plaintext.
+    for (from, said) in [("shop/client", "Too many open files"), ("legacy/batch", r#""limit":"open_files""#)]
+    {
+        let scene = Scene::up(json!({}))?;
+        let (client, to) = (scene.mesh.pod(from), scene.server().at(ECHO));
+        let daemon = scene.mesh.daemon("node2");
+        scene.check_served()?;
+        limit_files(daemon, open_files(daemon)? + 30)?;
+        let mut all: Vec<_> = (0..100).filter_map(|_| client.connect(to).ok()).collect();
+        // Whoever cannot write has been told: a reset is told but once.
+        all.retain_mut(|stream| stream.write_all(b"x").is_ok());
+        eventually("the daemon says that it has no descriptors", || {
+            let log = daemon.log()?;
+            Ok(log.lines().any(|line| line.contains(said)).then_some(()))
+        })?;
+        let before = ticks(daemon)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let spent = ticks(daemon)? - before;
+        assert!(spent < 30, "it spins: {spent} hundredths of a second in one");
+        // Nobody is left without an answer: who waits is served when somebody else ends.
+        let mut served = 0;
+        while let Some((mut stream, answered)) = first_told(&mut all)? {
+            if answered {
+                exchange(&mut stream)?;
+                served += 1;
+            }
+        }
+        assert!(served > 10, "{served} served");
+        scene.check_served()?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -84,6 +120,58 @@ fn a_full_disk_under_the_log_holds_up_nothing_and_lines_come_again_when_there_is
     let full = fs::metadata(&log)?.len();
     call(&scene.mesh, 10)?;
     eventually("records are written again", || Ok((fs::metadata(&log)?.len() > full).then_some(())))
+}
+
+#[test]
+fn connections_that_nobody_reads_cost_a_bounded_amount_and_hold_up_nobody_else() -> Result<(), LabError> {
+    const EACH: usize = 100;
+    let scene = Scene::up(json!({}))?;
+    let (client, server) = (scene.client(), scene.server());
+    let (deaf, endless) = (server.serve(0, serve::hold())?, server.serve(0, serve::source(1 << 30))?);
+    scene.check_served()?;
+    let before = memory(&scene.mesh)?;
+    // Half of them are written to without being read, the others write to whoever does not read.
+    let open = |port| (0..EACH).map(|_| client.connect(server.at(port))).collect::<Result<Vec<_>, _>>();
+    let (unread, mut unheard) = (open(endless.port())?, open(deaf.port())?);
+    let sent = write_until_stuck(&mut unheard)?;
+    let grown = settled(|| Ok(memory(&scene.mesh)?))?.saturating_sub(before) >> 20;
+    println!("{grown} MiB more in two daemons together, with {} MiB on the way one way", sent >> 20);
+    assert!(grown < 128, "{grown} MiB: more than 32 for each tunnel, of which each worker has one");
+    // In the very tunnels whose windows are taken.
+    (0..20).try_for_each(|_| scene.check_served())?;
+    drop(unread);
+    Ok(())
+}
+
+/// Writes to all of them until none takes any more; how many bytes they took.
+fn write_until_stuck(streams: &mut [TcpStream]) -> io::Result<usize> {
+    let block = [7; 64 << 10];
+    let (mut sent, mut quiet) = (0, 0);
+    streams.iter().try_for_each(|stream| stream.set_nonblocking(true))?;
+    while quiet < 50 {
+        let before = sent;
+        for stream in &mut *streams {
+            match stream.write(&block) {
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        quiet = if sent == before { quiet + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(sent)
+}
+
+/// What is measured, once it stands still.
+fn settled(measure: impl Fn() -> Result<usize, LabError>) -> Result<usize, LabError> {
+    let mut last = (0, 0);
+    eventually("it stands still", || {
+        let now = measure()?;
+        last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
+        std::thread::sleep(Duration::from_millis(20));
+        Ok((last.1 == 20).then_some(now))
+    })
 }
 
 #[test]
@@ -131,26 +219,27 @@ fn asked(mut stream: TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0])
 }
 
-/// Takes out a connection whose byte came back; waits for one.
-fn first_answered(all: &mut Vec<TcpStream>) -> Result<Option<TcpStream>, LabError> {
+/// Takes out a connection whose byte came back or that was reset, and says whether it came back; waits for one.
+fn first_told(all: &mut Vec<TcpStream>) -> Result<Option<(TcpStream, bool)>, LabError> {
     if all.is_empty() {
         return Ok(None);
     }
-    let answered = eventually("a connection is served", || {
+    let (at, answered) = eventually("a connection is served or reset", || {
         for (at, stream) in all.iter_mut().enumerate() {
             stream.set_nonblocking(true)?;
             match stream.read(&mut [0]) {
-                Ok(1) => return Ok(Some(at)),
+                Ok(1) => return Ok(Some((at, true))),
                 Ok(_) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Some((at, false))),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(None)
     })?;
-    let stream = all.swap_remove(answered);
+    let stream = all.swap_remove(at);
     stream.set_nonblocking(false)?;
-    Ok(Some(stream))
+    Ok(Some((stream, answered)))
 }
 
 fn pid(daemon: &Daemon) -> u32 {

@@ -1,12 +1,16 @@
 //! What one peer or pod can take, and what is left to others.
 
+use std::fs::{self, Permissions};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use harness::{LabError, eventually};
+use e2e::calls::{exchange, opened, until_served};
+use harness::{Lab, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
 use crate::peer::{Answer, Peer};
-use crate::scene::{ECHO, Scene};
+use crate::scene::{ECHO, Scene, cluster};
 
 /// What counts connections that are turned away.
 const TURNED_AWAY: &str = "ambient_connections_turned_away_total";
@@ -40,6 +44,59 @@ fn a_peer_that_takes_all_connections_it_can_get_leaves_some_to_others() -> Resul
         let stream = other.connect(&to)?;
         Ok((other.answer(stream)? == Answer::Status(200)).then_some(()))
     })
+}
+
+#[test]
+fn a_pod_that_opens_all_connections_it_can_get_leaves_others_theirs() -> Result<(), LabError> {
+    let mut cluster = cluster(Stack::V4);
+    cluster.pod(PodSpec::new("shop", "second").node("node1"));
+    let scene = Scene::with(&cluster, json!({ "limits": { "connectionsPerPod": 50 } }))?;
+    // Outside of the mesh, so that nothing but its own share ends it.
+    let echo = scene.mesh.pod("legacy/batch").serve(0, serve::echo())?;
+    let to = scene.mesh.pod("legacy/batch").at(echo.port());
+    let (greedy, second) = (scene.client(), scene.mesh.pod("shop/second"));
+    let mut got = greed(&greedy, to, 80);
+    assert_eq!(got.len(), 34, "two thirds: the rest is for who calls it");
+    let to_server = scene.server().at(ECHO);
+    let mut theirs = (0..20).map(|_| opened(&second, to_server)).collect::<Result<Vec<_>, _>>()?;
+    let _echo = greedy.serve(ECHO, serve::echo())?;
+    theirs.push(opened(&second, greedy.at(ECHO))?);
+    got.iter_mut().chain(&mut theirs).try_for_each(exchange)?;
+    assert!(opened(&greedy, to_server).is_err(), "it has all that it gets");
+    let refused = scene.mesh.daemon("node1").scrape()?.sum(TURNED_AWAY, &[]);
+    assert_eq!(refused, Some(47.0));
+    drop(got);
+    until_served("its places are free again", &greedy, to_server)
+}
+
+#[test]
+fn a_pod_that_takes_all_descriptors_it_can_get_leaves_others_some() -> Result<(), LabError> {
+    const FILES: usize = 400;
+    let mut cluster = cluster(Stack::V4);
+    cluster.pod(PodSpec::new("shop", "second").node("node1"));
+    let lab = Lab::up(&cluster)?;
+    let program = lab.folder().join("ztunnel-with-few-files");
+    let script = format!("#!/bin/sh\nulimit -n {FILES}\nexec {} \"$@\"\n", harness::ztunnel()?.display());
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+    let mesh = Mesh::on(lab, &MeshOptions { program: Some(program), ..MeshOptions::default() })?;
+    let echo = mesh.pod("legacy/batch").serve(0, serve::echo())?;
+    let to = mesh.pod("legacy/batch").at(echo.port());
+    let (greedy, second) = (mesh.pod("shop/client"), mesh.pod("shop/second"));
+    let mut got = greed(&greedy, to, FILES);
+    assert!(got.len() < FILES / 2, "{} connections, of two descriptors each", got.len());
+    let mut theirs = (0..20).map(|_| opened(&second, to)).collect::<Result<Vec<_>, _>>()?;
+    got.iter_mut().chain(&mut theirs).try_for_each(exchange)?;
+    drop(got);
+    until_served("its places are free again", &greedy, to)
+}
+
+/// The connections that a pod gets of so many that it asks for.
+fn greed(pod: &Pod, to: SocketAddr, count: usize) -> Vec<TcpStream> {
+    // One that is turned away is reset, maybe before it knows that it was connected.
+    let mut asked: Vec<_> = (0..count).filter_map(|_| pod.connect(to).ok()).collect();
+    asked.retain_mut(|stream| exchange(stream).is_ok());
+    asked
 }
 
 #[test]
