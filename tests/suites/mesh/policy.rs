@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
+use harness::{LabError, Mesh, MeshOptions, Pod, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
-use e2e::calls::{echoed, exchange, outbound, shop};
+use e2e::calls::{echoed, exchange, outbound, shop, until_refused, until_served};
 
 #[test]
 fn a_policy_that_comes_cuts_a_live_connection_within_a_second() -> Result<(), LabError> {
@@ -37,22 +37,72 @@ fn cut_within_a_second(stack: Stack) -> Result<(), LabError> {
 #[test]
 fn who_is_denied_never_reaches_the_application_and_is_told_by_a_reset() -> Result<(), LabError> {
     let mesh = Mesh::up(&shop(Stack::V4))?;
-    let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
-    let echo = server.serve(0, serve::echo())?;
-    mesh.apply(&deny("wall", "server", "shop/sa/client"))?;
-    eventually("the client is denied", || {
-        let denied = client.connect(server.at(echo.port())).and_then(|mut stream| exchange(&mut stream));
-        Ok(denied.is_err().then_some(()))
-    })?;
-    let before = echo.peers().len();
-    assert!(client.connect(server.at(echo.port())).and_then(|mut it| exchange(&mut it)).is_err());
-    assert_eq!(echo.peers().len(), before);
-    echoed(&near, server.at(echo.port()), b"not denied")?;
-    let node = mesh.daemon("node2");
-    let refused = node.wait_record(|it| it.direction == "inbound" && it.policy.is_some())?;
-    assert_eq!(refused.policy.as_deref(), Some("shop/wall rule 0"));
-    assert!(refused.error.is_some() && refused.joins("client", "server"));
+    for (from, to, path) in [
+        ("shop/client", "shop/server", "hbone"),
+        ("shop/client", "shop/near", "node-local"),
+        ("legacy/batch", "shop/server", "passthrough"),
+    ] {
+        denied(&mesh, &mesh.pod(from), &mesh.pod(to), path)?;
+    }
     Ok(())
+}
+
+/// The second rule of a policy denies a client, wherever it is; the rule is in the record, the metric and the list of
+/// denials on each side that is in the mesh.
+fn denied(mesh: &Mesh, client: &Pod, target: &Pod, path: &str) -> Result<(), LabError> {
+    let echo = target.serve(0, serve::echo())?;
+    let there = target.at(echo.port());
+    let (here, node) = (mesh.daemon(client.node().name()), mesh.daemon(target.node().name()));
+    mesh.apply(&format!(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {{name: wall, namespace: shop}}\n\
+         spec:\n  selector: {{matchLabels: {{app: {}}}}}\n  action: DENY\n  \
+         rules: [{{from: [{{source: {{namespaces: [nowhere]}}}}]}}, {{from: [{{source: {{ipBlocks: [{}]}}}}]}}]\n",
+        target.name(),
+        client.ip()
+    ))?;
+    until_refused("the client is denied", client, there)?;
+    let before = echo.peers().len();
+    let (source, stream) = client.attempt(there)?;
+    let end = stream.and_then(|mut stream| stream.read(&mut [0])).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset), "{path}");
+    assert_eq!(echo.peers().len(), before);
+    echoed(&mesh.pod("legacy/printer"), there, b"not denied")?;
+
+    // A tunnel keeps the source's address and not its port.
+    let port = if path == "hbone" { 0 } else { source.port() };
+    let refused = node.wait_record(|it| {
+        (it.direction == "inbound" && it.source == (source.ip(), port).into())
+            && (it.destination == there && it.error.is_some())
+    })?;
+    assert_eq!((refused.policy.as_deref(), &*refused.path), (Some("shop/wall rule 1"), path), "{refused:?}");
+    assert!(refused.joins(client.name(), target.name()), "{refused:?}");
+    let mut sides = vec![(node, "inbound", "destination")];
+    if client.namespace() == "shop" {
+        let told = outbound(here, source)?;
+        assert!(told.error.is_some(), "{told:?}");
+        // At the other end of a tunnel nobody is told which policy it was.
+        assert_eq!(told.policy.is_some(), path == "node-local", "{told:?}");
+        sides.push((here, "outbound", "source"));
+    }
+    for (daemon, direction, reporter) in sides {
+        let flags =
+            [("reporter", reporter), ("response_flags", "DENY"), ("destination_workload", target.name())];
+        daemon.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count >= 1.0)?;
+        let denials = daemon.get("/config_dump/denials")?.json()?;
+        let found = denials.as_array().into_iter().flatten().rfind(|denial| {
+            denial["direction"] == direction && denial["destination"]["address"] == there.to_string()
+        });
+        let found = found.unwrap_or_else(|| panic!("{direction} of {path} is not in {denials:#}"));
+        assert_eq!(found["path"], path);
+        assert_eq!(found["source"]["workload"], format!("{}/{}", client.namespace(), client.name()));
+        if direction == "inbound" {
+            assert_eq!((&found["policy"], &found["rule"]), (&json!("shop/wall"), &json!(1)), "{found}");
+        }
+    }
+    let rule = [("policy_namespace", "shop"), ("policy_name", "wall"), ("rule", "1"), ("decision", "deny")];
+    node.wait_metric("ambient_policy_decisions_total", &rule, |count| count >= 1.0)?;
+    mesh.delete("AuthorizationPolicy", "shop", "wall")?;
+    until_served("the client is let in again", client, there)
 }
 
 #[test]

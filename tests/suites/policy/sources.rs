@@ -22,7 +22,7 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
     opened_on(mesh.node("node1"), there)?;
     let node = mesh.daemon("node2");
     let record = node.wait_record(|it| it.source.ip() == mesh.node("node1").ip() && it.error.is_none())?;
-    assert_eq!(record.policy.as_deref(), Some("shop/nodes"));
+    assert_eq!(record.policy.as_deref(), Some("shop/nodes rule 0"));
 
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use harness::{Daemon, LabError, Mesh, serve};
+use harness::{Daemon, LabError, Mesh, eventually, serve};
 use serde_json::Value;
 
 use crate::scene::{cluster, exchange, talk};
@@ -13,7 +13,7 @@ fn a_live_connection_is_shown_with_age_bytes_path_identity_and_policy() -> Resul
     cluster.yaml(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
          metadata: {name: friends, namespace: shop}\n\
-         spec: {action: ALLOW, rules: [{from: [{source: {namespaces: [shop]}}]}]}\n",
+         spec: {action: ALLOW, rules: [{from: [{source: {namespaces: [bank]}}]}, {from: [{source: {namespaces: [shop]}}]}]}\n",
     )?;
     let mesh = Mesh::up(&cluster)?;
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
@@ -25,12 +25,39 @@ fn a_live_connection_is_shown_with_age_bytes_path_identity_and_policy() -> Resul
     let row: Vec<_> = shown.lines().nth(1).unwrap_or_default().split_whitespace().collect();
     assert_eq!(row[..2], ["shop/server", "inbound"], "{shown}");
     assert_eq!(row[5], "HBONE", "{shown}");
-    assert_eq!(row[7..], ["1234", "1234", &client.identity(), "shop/friends"], "{shown}");
+    let by = ["1234", "1234", &client.identity(), "shop/friends", "rule", "1"];
+    assert_eq!(row[7..], by, "{shown}");
     let json: Value =
         serde_json::from_str(&view(there, &["connections", "-o", "json"])?).expect("it is JSON");
     assert_eq!(json[0]["source"]["identity"], client.identity());
+    assert_eq!((&json[0]["policy"], &json[0]["rule"]), (&"shop/friends".into(), &1.into()));
     assert!(json[0]["age_seconds"].as_f64().is_some_and(|age| age > 0.0));
     assert_eq!(view(there, &["connections", "-n", "legacy"])?.lines().count(), 1);
+    Ok(())
+}
+
+#[test]
+fn who_was_denied_of_late_is_shown_with_the_rule_that_did() -> Result<(), LabError> {
+    let mesh = Mesh::up(&cluster())?;
+    let (client, server, there) = (mesh.pod("shop/client"), mesh.pod("shop/server"), mesh.daemon("node2"));
+    let echo = server.serve(0, serve::echo())?;
+    let target = server.at(echo.port());
+    assert!(view(there, &["status"])?.contains("\ndenied lately none\n"));
+    mesh.apply(
+        "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: wall, namespace: shop}\n\
+         spec: {action: DENY, rules: [{from: [{source: {namespaces: [bank]}}]}, {}]}\n",
+    )?;
+    eventually("the client is denied", || Ok(talk(&client, target, 1).is_err().then_some(())))?;
+    let shown = view(there, &["connections", "--denied", "--direction", "inbound", "-n", "shop"])?;
+    let row: Vec<_> = shown.lines().last().unwrap_or_default().split_whitespace().collect();
+    let (identity, address) = (client.identity(), target.to_string());
+    let who = ["inbound", "shop/client", &identity, "shop/server", &address, "shop/wall", "rule", "1"];
+    assert_eq!(row.get(1..9), Some(&who[..]), "{shown}");
+    assert!(shown.contains("denied by rule 1 of policy shop/wall"), "{shown}");
+    assert_eq!(view(there, &["connections", "--denied", "-n", "bank"])?.lines().count(), 1);
+    let status = view(there, &["status"])?;
+    let by = |line: &str| line.starts_with("denied lately ") && line.contains(" by shop/wall rule 1");
+    assert!(status.lines().any(by), "{status}");
     Ok(())
 }
 

@@ -48,14 +48,15 @@ fn decisions_name_their_policy_and_unprotected_bytes_are_counted() -> Result<(),
     there.wait_metric("ambient_policy_decisions_total", &free, |count| count == 1.0)?;
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
-         metadata: {name: wall, namespace: shop}\nspec: {action: DENY, rules: [{}]}\n",
+         metadata: {name: wall, namespace: shop}\n\
+         spec: {action: DENY, rules: [{from: [{source: {namespaces: [bank]}}]}, {}]}\n",
     )?;
     eventually("the client is denied", || {
         Ok(talk(&client, server.at(echo.port()), 1).is_err().then_some(()))
     })?;
     // The first one may have been let in and cut: this one is refused when it asks.
     assert!(talk(&client, server.at(echo.port()), 1).is_err());
-    let wall = [("policy_namespace", "shop"), ("policy_name", "wall"), ("decision", "deny")];
+    let wall = [("policy_namespace", "shop"), ("policy_name", "wall"), ("rule", "1"), ("decision", "deny")];
     there.wait_metric("ambient_policy_decisions_total", &wall, |count| count >= 1.0)?;
     here.wait_metric("ambient_dials_total", &[("outcome", "peer_refused")], |count| count >= 1.0)?;
     talk(&client, printer.at(plain.port()), 777)?;

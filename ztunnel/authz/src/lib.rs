@@ -28,7 +28,7 @@
 //!     destination: "10.0.0.2:8080".parse().unwrap(),
 //! };
 //! let set = policies.set("shop", &[]);
-//! assert_eq!(set.evaluate(&attributes).unwrap().by().unwrap().name.as_ref(), "only-cart");
+//! assert_eq!(set.evaluate(&attributes).unwrap().by().unwrap().policy.name.as_ref(), "only-cart");
 //! attributes.source = None;
 //! assert!(set.evaluate(&attributes).is_err());
 //! ```

@@ -241,7 +241,8 @@ mod tests {
         let touched = policies.insert(everyone("shop", "guard", Scope::WorkloadSelector, Action::Allow));
         assert_eq!(touched.as_slice(), [Touched::Selected(PolicyName::new("shop", "guard"))]);
         let permit = policies.set("shop", &named).evaluate(&anyone()).unwrap();
-        assert_eq!(permit.by(), Some(&PolicyName::new("shop", "guard")));
+        let by = permit.by().map(|by| (&by.policy, by.rule));
+        assert_eq!(by, Some((&PolicyName::new("shop", "guard"), 0)));
     }
 
     #[test]

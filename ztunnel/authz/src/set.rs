@@ -25,7 +25,7 @@ pub struct PolicySet {
 #[derive(Debug)]
 #[must_use = "connecting upstream takes a permit"]
 pub struct Permit {
-    by: Option<PolicyName>,
+    by: Option<MatchedRule>,
 }
 
 /// Policy refused a connection.
@@ -119,7 +119,7 @@ impl PolicySet {
             return Ok(Permit { by: None });
         }
         match self.first_match(&facts, |layer| &layer.allow) {
-            Some(rule) => Ok(Permit { by: Some(rule.policy.clone()) }),
+            Some(rule) => Ok(Permit { by: Some(MatchedRule::from(rule)) }),
             None => Err(Denied::NO_ALLOW_MATCHED),
         }
     }
@@ -157,8 +157,7 @@ impl PolicySet {
     pub fn observe(&self, attributes: &Attributes<'_>) -> Observed {
         let facts = Facts::of(attributes);
         let audit = self.first_match(&facts, |layer| &layer.audit);
-        let audit = audit.map(|rule| MatchedRule { policy: rule.policy.clone(), rule: rule.place });
-        Observed { audit, dry_run: self.dry_run(&facts) }
+        Observed { audit: audit.map(MatchedRule::from), dry_run: self.dry_run(&facts) }
     }
 
     /// The policies that the workload names and nobody knows.
@@ -186,9 +185,15 @@ impl PolicySet {
 }
 
 impl Permit {
-    /// The policy that allowed; none when no ALLOW policy applied.
-    pub const fn by(&self) -> Option<&PolicyName> {
+    /// The rule that allowed; none when no ALLOW policy applied.
+    pub const fn by(&self) -> Option<&MatchedRule> {
         self.by.as_ref()
+    }
+}
+
+impl From<&CompiledRule> for MatchedRule {
+    fn from(rule: &CompiledRule) -> Self {
+        Self { policy: rule.policy.clone(), rule: rule.place }
     }
 }
 

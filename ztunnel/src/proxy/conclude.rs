@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use authz::PolicyName;
+use authz::Denied;
 use certs::describe;
 use daemon::logs::PolicyRef;
 use daemon::metrics::ResponseFlag;
@@ -13,7 +13,7 @@ use super::meter::Metered;
 use super::revoked::is_revoked;
 use super::worker::Worker;
 use crate::decision::InboundError;
-use crate::telemetry::{Opening, policy_ref};
+use crate::telemetry::{Opening, denied_by};
 
 impl Worker {
     /// Notes how a connection ended that had come about.
@@ -61,15 +61,21 @@ impl Worker {
             InboundError::Isolated(_) => "network_policy",
             _ => return,
         };
-        let policy = policy_of(error).map(|it| PolicyName { namespace: it.namespace, name: it.name });
-        self.shared.counts.decided(policy.as_ref(), Decision::Deny, reason);
+        self.shared.counts.decided(policy_of(error).as_ref(), Decision::Deny, reason);
+    }
+
+    /// Counts what a policy of the destination denied here, as nobody there would; says which.
+    pub(super) fn denied(&self, denied: &Denied) -> Option<PolicyRef> {
+        let policy = denied_by(denied);
+        self.shared.counts.decided(policy.as_ref(), Decision::Deny, denied.reason.label());
+        policy
     }
 }
 
 /// The policy that refused, as it is told; of several NetworkPolicies the first.
-fn policy_of(error: &InboundError) -> Option<PolicyRef> {
+pub(super) fn policy_of(error: &InboundError) -> Option<PolicyRef> {
     match error {
-        InboundError::Denied(denied) => denied.policy.as_ref().map(|name| policy_ref(name, denied.rule)),
+        InboundError::Denied(denied) => denied_by(denied),
         InboundError::Isolated(isolated) => {
             let key = isolated.by.first()?;
             let (namespace, name) = key.split_once('/').unwrap_or(("", key));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use authz::{Permit, PolicyName};
+use daemon::logs::PolicyRef;
 use daemon::metrics::{BoundedCounters, Metrics, RegisterError};
 use hbone::pool::PoolCounts;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -21,7 +21,7 @@ pub struct ProxyMetrics {
     dials: IntCounterVec,
     /// What those took that succeeded.
     dial_times: HistogramVec,
-    /// What policy said of connections, by policy.
+    /// What policy said of connections, by policy and rule.
     decisions: BoundedCounters,
     /// Of them: no policy had to decide. What most connections are counted under.
     permitted_freely: IntCounter,
@@ -84,11 +84,11 @@ impl ProxyMetrics {
         let decisions = metrics.bounded_counters(
             "ambient_policy_decisions_total",
             "What policies said of connections.",
-            &["policy_namespace", "policy_name", "decision", "reason"],
+            &["policy_namespace", "policy_name", "rule", "decision", "reason"],
             MAX_DECISIONS,
         )?;
         // What has not happened yet is told as zero: a rate over a series that comes with its first count misses that one.
-        decisions.with(&["", "", Decision::Deny.label(), "unknown_policy"]);
+        decisions.with(&["", "", "", Decision::Deny.label(), "unknown_policy"]);
         let made = Self {
             handshakes: metrics.histogram_vec(
                 "ambient_tunnel_handshake_duration_seconds",
@@ -108,7 +108,7 @@ impl ProxyMetrics {
                 &["path"],
                 &SECONDS,
             )?,
-            permitted_freely: decisions.with(&["", "", Decision::Allow.label(), "no_policy"]),
+            permitted_freely: decisions.with(&["", "", "", Decision::Allow.label(), "no_policy"]),
             decisions,
             egress: metrics.bounded_counters(
                 "ambient_egress_total",
@@ -209,14 +209,15 @@ impl ProxyMetrics {
     }
 
     /// Policy said something of a connection; no policy has a name where none had to.
-    pub(super) fn decided(&self, policy: Option<&PolicyName>, decision: Decision, reason: &str) {
+    pub(super) fn decided(&self, policy: Option<&PolicyRef>, decision: Decision, reason: &str) {
         let (namespace, name) = policy.map_or(("", ""), |policy| (&*policy.namespace, &*policy.name));
-        self.decisions.inc(&[namespace, name, decision.label(), reason]);
+        let rule = rule_label(policy.and_then(|policy| policy.rule));
+        self.decisions.inc(&[namespace, name, rule, decision.label(), reason]);
     }
 
-    /// Policy permitted a connection.
-    pub(super) fn permitted(&self, permit: &Permit) {
-        match permit.by() {
+    /// Policy permitted a connection; no policy where none had to.
+    pub(super) fn permitted(&self, policy: Option<&PolicyRef>) {
+        match policy {
             Some(policy) => self.decided(Some(policy), Decision::Allow, "allow_matched"),
             None => self.permitted_freely.inc(),
         }
@@ -291,7 +292,19 @@ impl Drop for Held {
 /// Bounds of what handshakes and dials take: within a node, between nodes, beyond, and lost packets.
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
-/// Policies that are told apart. A node's pods are subject to fewer; those of a mesh that changes all day may be more.
+/// Rules that are told apart, of those that policies have. Behind come: one policy with thousands of rules leaves room for
+/// others.
+const fn rule_label(rule: Option<usize>) -> &'static str {
+    const RULES: [&str; 16] =
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15"];
+    match rule {
+        None => "",
+        Some(rule) if rule < RULES.len() => RULES[rule],
+        Some(_) => "16+",
+    }
+}
+
+/// Policies and rules that are told apart. A node's pods are subject to fewer; those of a mesh that changes all day may be more.
 const MAX_DECISIONS: usize = 2000;
 /// Series of namespaces: a node's pods are in fewer.
 const MAX_NAMESPACES: usize = 1000;

@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use daemon::logs::{Direction, Path};
+use daemon::metrics::ResponseFlag;
 use hbone::relay;
 use hbone::socket::Socket;
-use mesh::PodUid;
+use identity::SpiffeId;
+use mesh::{PodUid, Workload};
 
 use super::carried::Carried;
 use super::failure::Failure;
@@ -18,7 +20,7 @@ use super::pod::ServedPod;
 use super::shares::Share;
 use crate::decision::{self, Admission};
 use crate::enrol::Lease;
-use crate::telemetry::{End, Opening, policy_ref};
+use crate::telemetry::{End, Opening, rule_ref};
 
 /// A connection to another pod of this node.
 pub(super) struct Joined {
@@ -53,18 +55,43 @@ impl Outbound {
         let identity = source.identity.as_ref().ok_or(Failure::UnknownSource)?;
         // It is the sender's: the receiver is not to pay for what others open.
         let file = self.worker.shared.bounds.file(&self.pod.uid).map_err(|limit| self.no_file(limit))?;
-        let decided = {
+        let (decided, local) = {
             let snapshot = self.worker.shared.snapshots.load();
             let local = pod.workload(&snapshot).ok_or(Failure::Released)?;
-            decision::node_local(&snapshot, local, identity, self.client.ip(), tunnel.authority)
-                .map(|target| (target, local.clone()))
+            let from = self.client.ip();
+            (decision::node_local(&snapshot, local, identity, from, tunnel.authority), local.clone())
         };
-        let (target, workload) = decided.map_err(|error| {
-            self.worker.count_refusal(&error);
-            Failure::Destination(error)
-        })?;
-        self.worker.shared.counts.permitted(&target.permit);
-        let inbound = Opening {
+        let mut inbound = self.arriving(source, tunnel, identity, local);
+        let target = match decided {
+            Ok(target) => target,
+            Err(error) => {
+                self.worker.not_let_in(inbound, &error);
+                return Err(Failure::Destination(error));
+            }
+        };
+        inbound.policy = target.permit.by().map(rule_ref);
+        self.worker.shared.counts.permitted(inbound.policy.as_ref());
+        let admission = target.admission;
+        self.worker.observe(&admission);
+        let sockets = &pod.captured.sockets;
+        match self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await {
+            Ok(upstream) => Ok(Joined { upstream, pod, admission, inbound, lease, file }),
+            Err(failure) => {
+                self.worker.telemetry.open(inbound).failed(ResponseFlag::Connect, failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    /// What the receiver's side tells of the connection.
+    fn arriving(
+        &self,
+        source: &Source,
+        tunnel: &decision::Tunnel,
+        identity: &SpiffeId,
+        local: Arc<Workload>,
+    ) -> Opening {
+        Opening {
             direction: Direction::Inbound,
             path: Path::NodeLocal,
             source: End {
@@ -72,22 +99,13 @@ impl Outbound {
                 workload: Some(source.workload.clone()),
                 identity: Some(identity.clone()),
             },
-            destination: End {
-                addr: target.upstream,
-                identity: workload.identity(),
-                workload: Some(workload),
-            },
+            destination: End { addr: tunnel.authority, identity: local.identity(), workload: Some(local) },
             hbone_addr: None,
             service: tunnel.upstream.service.clone(),
             hostname: None,
-            policy: target.permit.by().map(|name| policy_ref(name, None)),
+            policy: None,
             trace: self.worker.trace_below(Some(self.trace.own)),
-        };
-        let admission = target.admission;
-        self.worker.observe(&admission);
-        let sockets = &pod.captured.sockets;
-        let upstream = self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await?;
-        Ok(Joined { upstream, pod, admission, inbound, lease, file })
+        }
     }
 
     pub(super) fn relay_local(

@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 
 use super::accept::{self, Taken};
 use super::carried::{self, Carried};
+use super::conclude::policy_of;
 use super::counts::TunnelEnd;
 use super::failure::Failure;
 use super::limits::Limit;
@@ -317,9 +318,16 @@ impl Outbound {
         if let Failure::Refused(refused) = &failure {
             opening.service = refused.service.clone();
             opening.destination.workload = refused.workload.clone();
-            if let Refusal::UnknownDestination { .. } = &*refused.refusal {
-                self.count_egress("denied");
+            match &*refused.refusal {
+                Refusal::UnknownDestination { .. } => self.count_egress("denied"),
+                Refusal::PlaintextRefused { denied, .. } => {
+                    opening.policy = self.worker.denied(denied);
+                }
+                _ => {}
             }
+        }
+        if let Failure::Destination(error) = &failure {
+            opening.policy = policy_of(error);
         }
         self.worker.telemetry.open(opening).failed(failure.flag(), failure);
     }

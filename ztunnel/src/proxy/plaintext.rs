@@ -19,7 +19,7 @@ use super::pod::ServedPod;
 use super::worker::Worker;
 use super::workers::Arrival;
 use crate::decision::{self, InboundTarget};
-use crate::telemetry::{End, Opening, policy_ref};
+use crate::telemetry::{End, Opening, rule_ref};
 
 /// Serves one connection to a pod.
 pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
@@ -66,11 +66,11 @@ impl Plaintext {
             }
         };
         drop(snapshot);
-        opening.policy = target.permit.by().map(|name| policy_ref(name, None));
+        opening.policy = target.permit.by().map(rule_ref);
         if target.admission.class == Some(SourceClass::Probe) {
             self.worker.shared.counts.probes.inc();
         } else {
-            self.worker.shared.counts.permitted(&target.permit);
+            self.worker.shared.counts.permitted(opening.policy.as_ref());
         }
         self.worker.observe(&target.admission);
         self.relay(socket, opening, target, held).await

@@ -23,7 +23,7 @@ use super::worker::Worker;
 use super::workers::Load;
 use crate::decision::{self, InboundError, InboundTarget, TunnelledCall};
 use crate::redirect::HBONE_PORT;
-use crate::telemetry::{End, Opening, Trace, policy_ref};
+use crate::telemetry::{End, Opening, Trace, rule_ref};
 
 /// What the connections of one tunnel have in common.
 pub(super) struct Inbound {
@@ -105,8 +105,8 @@ impl Inbound {
         let source = SocketAddr::new(self.from, 0);
         let mut opening = self.opening(local.clone(), target.upstream, trace);
         opening.service = target.service;
-        self.worker.shared.counts.permitted(&target.permit);
-        opening.policy = target.permit.by().map(|name| policy_ref(name, None));
+        opening.policy = target.permit.by().map(rule_ref);
+        self.worker.shared.counts.permitted(opening.policy.as_ref());
         let admission = target.admission;
         self.worker.observe(&admission);
         let began = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use daemon::logs::PolicyRef;
 
-use crate::telemetry::{End, Report};
+use crate::telemetry::{EndView, Report};
 
 /// A live connection, as it is shown.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -27,6 +27,9 @@ pub struct ConnectionView {
     /// `namespace/name` of the policy that allowed it; none where no policy had to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// Index of its rule that did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
     /// Seconds since it was opened.
     pub age_seconds: f64,
     /// Bytes from source to destination.
@@ -35,24 +38,10 @@ pub struct ConnectionView {
     pub bytes_received: u64,
 }
 
-/// One end of a live connection.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct EndView {
-    /// Its address.
-    pub address: SocketAddr,
-    /// `namespace/name` of the workload there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
-    /// Its verified identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Arc<str>>,
-}
-
 impl From<&Report> for ConnectionView {
     fn from(report: &Report) -> Self {
         let opening = report.opening();
         let (bytes_sent, bytes_received) = report.bytes();
-        let policy = |PolicyRef { namespace, name, .. }: &PolicyRef| format!("{namespace}/{name}");
         Self {
             direction: opening.direction.as_str(),
             path: opening.path.as_str(),
@@ -60,22 +49,11 @@ impl From<&Report> for ConnectionView {
             destination: (&opening.destination).into(),
             tunnel: opening.hbone_addr,
             service: opening.service.as_ref().map(|service| service.key.hostname.0.clone()),
-            policy: opening.policy.as_ref().map(policy),
+            policy: opening.policy.as_ref().map(PolicyRef::key),
+            rule: opening.policy.as_ref().and_then(|policy| policy.rule),
             age_seconds: report.since().elapsed().as_secs_f64(),
             bytes_sent,
             bytes_received,
-        }
-    }
-}
-
-impl From<&End> for EndView {
-    fn from(end: &End) -> Self {
-        let named =
-            |workload: &Arc<mesh::Workload>| format!("{}/{}", workload.profile.namespace, workload.name);
-        Self {
-            address: end.addr,
-            workload: end.workload.as_ref().map(named),
-            identity: end.identity.as_ref().map(identity::SpiffeId::shared),
         }
     }
 }

@@ -58,6 +58,8 @@ pub(super) fn provide(
     let of = identities.clone();
     admin.provide("trust", ready_made(move || certificates::trust(&of)));
     admin.provide("source", ready_made(move || notes.value()));
+    let of = shared.records.denials.clone();
+    admin.provide("denials", ready_made(move || list(of.list().iter())));
     admin.provide("pods", ready_made(move || list(pods.borrow().iter().flatten())));
     let document = OPTIONS.document(config);
     admin.provide("config", ready_made(move || json!(document)));

@@ -31,7 +31,7 @@ use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, 
 use crate::enrol::{self, EnrolConfig};
 use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
 use crate::redirect::SocketTuning;
-use crate::telemetry::Records;
+use crate::telemetry::{Denials, Records};
 pub use error::RunError;
 use follow::Follow;
 
@@ -100,6 +100,7 @@ async fn run(
                 "ambient_access_records_skipped_total",
                 "Connections that left no record, as their namespace or the configuration says.",
             )?,
+            denials: Denials::default(),
             #[cfg(feature = "otlp")]
             spans,
         },

@@ -4,11 +4,13 @@
 //! bytes there, and closes it with or without an error; a report that is dropped counts as closed and leaves its
 //! record too, so that no path out of a task forgets it.
 
+mod denials;
 #[cfg(feature = "otlp")]
 pub mod otlp;
 mod peers;
 mod report;
 mod trace;
+mod view;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -20,9 +22,11 @@ use identity::SpiffeId;
 use mesh::{AccessLogging, Service, Snapshots, Workload};
 use prometheus::IntCounter;
 
+pub use denials::{Denial, Denials};
 use peers::Peers;
 pub use report::Report;
 pub use trace::Trace;
+pub use view::EndView;
 
 /// Counters and access log of one worker. Not `Send`: it stays on its worker.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub struct Records {
     pub snapshots: Snapshots,
     /// Connections that left none.
     pub skipped: IntCounter,
+    /// Those that were denied of late, whether they left one or not.
+    pub denials: Denials,
     /// Where spans of traced connections go; none while nobody wants them.
     #[cfg(feature = "otlp")]
     pub spans: Option<otlp::Spans>,
@@ -148,7 +154,16 @@ const fn security(path: Path) -> Security {
     }
 }
 
-/// The policy that a permit or a refusal names, as it is logged.
-pub fn policy_ref(name: &authz::PolicyName, rule: Option<usize>) -> PolicyRef {
+/// The rule that matched, as it is told.
+pub fn rule_ref(matched: &authz::MatchedRule) -> PolicyRef {
+    policy_ref(&matched.policy, Some(matched.rule))
+}
+
+/// The policy and rule that denied, as they are told; none where it was for want of one that allows.
+pub fn denied_by(denied: &authz::Denied) -> Option<PolicyRef> {
+    denied.policy.as_ref().map(|name| policy_ref(name, denied.rule))
+}
+
+fn policy_ref(name: &authz::PolicyName, rule: Option<usize>) -> PolicyRef {
     PolicyRef { namespace: name.namespace.clone(), name: name.name.clone(), rule }
 }

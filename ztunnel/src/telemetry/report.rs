@@ -112,6 +112,10 @@ impl Open {
     fn end(self, flag: Option<ResponseFlag>, error: Option<Box<dyn fmt::Display + Send>>) {
         let Self { opening, counters, records, since } = self;
         let (bytes_sent, bytes_received) = counters.bytes();
+        if flag == Some(ResponseFlag::Deny) {
+            let reason = error.as_ref().map(ToString::to_string);
+            records.denials.push(&opening, reason.unwrap_or_default());
+        }
         match flag {
             Some(flag) => counters.failed(flag),
             None => drop(counters),
@@ -173,7 +177,7 @@ mod tests {
     };
     use prometheus::IntCounter;
 
-    use crate::telemetry::Trace;
+    use crate::telemetry::{Denials, Trace};
 
     use super::*;
 
@@ -237,6 +241,26 @@ mod tests {
         assert_eq!(telemetry.records.skipped.get(), 1);
     }
 
+    #[test]
+    fn the_last_denials_are_kept_with_the_rule_that_denied() {
+        let (telemetry, _metrics, _output, _lines) = telemetry();
+        telemetry.open(opening()).failed(ResponseFlag::Connect, "no answer");
+        drop(telemetry.open(opening()));
+        for rule in 0..200 {
+            let policy = PolicyRef { namespace: "shop".into(), name: "wall".into(), rule: Some(rule) };
+            let opening = Opening { policy: Some(policy), ..opening() };
+            telemetry.open(opening).failed(ResponseFlag::Deny, format!("rule {rule} says no"));
+        }
+        let kept = telemetry.records.denials.list();
+        assert_eq!(kept.len(), 128);
+        for (denial, rule) in kept.iter().zip(72..) {
+            assert_eq!((denial.policy.as_deref(), denial.rule), (Some("shop/wall"), Some(rule)));
+            assert_eq!(denial.reason, format!("rule {rule} says no"));
+            assert_eq!(denial.source.workload.as_deref(), Some("shop/cart-1"));
+            assert_eq!(denial.destination.address, "10.0.1.2:80".parse().unwrap());
+        }
+    }
+
     /// Sends each write on.
     struct Lines(Sender<String>);
 
@@ -260,6 +284,7 @@ mod tests {
             default: AccessLogging::ALL,
             snapshots: Store::new().snapshots(),
             skipped: IntCounter::new("skipped", "Skipped.").unwrap(),
+            denials: Denials::default(),
             #[cfg(feature = "otlp")]
             spans: None,
         };

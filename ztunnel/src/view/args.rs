@@ -55,7 +55,7 @@ pub struct StatusArgs {
 }
 
 /// Lists the connections that live: how they travel, since when, their bytes, the peer's identity and the policy that
-/// allowed them.
+/// allowed them; or those that were denied of late.
 #[derive(Clone, Debug, Args)]
 pub struct ConnectionsArgs {
     #[command(flatten)]
@@ -66,6 +66,9 @@ pub struct ConnectionsArgs {
     /// Only those of workloads of this node in a namespace.
     #[arg(short = 'n', long, value_name = "NAMESPACE")]
     namespace: Option<String>,
+    /// The last ones that were denied, by whom and why, and no others.
+    #[arg(long)]
+    denied: bool,
 }
 
 /// Lists the certificates of this node's workloads.
@@ -182,6 +185,10 @@ impl ConnectionsArgs {
                     own(connection).split_once('/').is_some_and(|(namespace, _)| namespace == wanted)
                 })
         };
+        if self.denied {
+            let table = |all: &[&Value]| rows::denials(all.iter().copied());
+            return self.printed.print(out, "/config_dump/denials", wanted, table);
+        }
         self.printed.print(out, "/connections", wanted, |all| rows::connections(all.iter().copied()))
     }
 }

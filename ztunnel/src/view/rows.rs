@@ -139,11 +139,51 @@ pub(super) fn connections<'a>(all: impl Iterator<Item = &'a Value>) -> Table {
             text(&connection["bytes_sent"]),
             text(&connection["bytes_received"]),
             text(&peer["identity"]),
-            text(&connection["policy"]),
+            policy(connection),
         ]);
     }
     table.sort();
     table
+}
+
+/// TIME, DIRECTION, SOURCE, SOURCE IDENTITY, DESTINATION, ADDRESS, POLICY, REASON; the last one last.
+pub(super) fn denials<'a>(all: impl Iterator<Item = &'a Value>) -> Table {
+    let mut table = Table::new(&[
+        "TIME",
+        "DIRECTION",
+        "SOURCE",
+        "SOURCE IDENTITY",
+        "DESTINATION",
+        "ADDRESS",
+        "POLICY",
+        "REASON",
+    ]);
+    for denial in all {
+        let (source, destination) = (&denial["source"], &denial["destination"]);
+        let who = match text(&source["workload"]) {
+            name if name.is_empty() => text(&source["address"]),
+            name => name,
+        };
+        table.row([
+            text(&denial["time"]),
+            text(&denial["direction"]),
+            who,
+            text(&source["identity"]),
+            text(&destination["workload"]),
+            text(&destination["address"]),
+            policy(denial),
+            text(&denial["reason"]),
+        ]);
+    }
+    table
+}
+
+/// The policy that decided, and which rule of it.
+pub(super) fn policy(decided: &Value) -> String {
+    match &decided["rule"] {
+        Value::Number(rule) => format!("{} rule {rule}", text(&decided["policy"])),
+        _ => text(&decided["policy"]),
+    }
 }
 
 /// The items of a list; none of anything else.
@@ -263,7 +303,7 @@ mod tests {
             "direction": "inbound", "path": "hbone",
             "source": { "address": "10.0.0.1:0", "workload": "shop/cart", "identity": "spiffe://a/ns/shop/sa/cart" },
             "destination": { "address": "10.0.0.2:80", "workload": "bank/ledger" },
-            "policy": "bank/allow", "age_seconds": 90.0, "bytes_sent": 5, "bytes_received": 7,
+            "policy": "bank/allow", "rule": 2, "age_seconds": 90.0, "bytes_sent": 5, "bytes_received": 7,
         });
         let shown = connections([connection].iter()).render();
         let row: Vec<&str> = shown.lines().nth(1).unwrap().split_whitespace().collect();
@@ -280,8 +320,25 @@ mod tests {
                 "5",
                 "7",
                 "spiffe://a/ns/shop/sa/cart",
-                "bank/allow"
+                "bank/allow",
+                "rule",
+                "2"
             ]
+        );
+    }
+
+    #[test]
+    fn a_denial_says_who_whom_by_what_and_why() {
+        let denial = json!({
+            "time": "2026-03-01T00:00:00.000000Z", "direction": "inbound", "path": "passthrough",
+            "source": { "address": "10.0.0.1:4711" },
+            "destination": { "address": "10.0.0.2:80", "workload": "bank/ledger" },
+            "policy": "bank/wall", "rule": 1, "reason": "denied",
+        });
+        assert_eq!(
+            denials([denial].iter()).render(),
+            "TIME                         DIRECTION  SOURCE         SOURCE IDENTITY  DESTINATION  ADDRESS      POLICY            REASON\n\
+             2026-03-01T00:00:00.000000Z  inbound    10.0.0.1:4711  -                bank/ledger  10.0.0.2:80  bank/wall rule 1  denied\n"
         );
     }
 }

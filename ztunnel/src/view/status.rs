@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::rows::{list, text};
+use super::rows::{list, policy, text};
 
 /// What there is to say at a glance, out of what the pages say.
 pub(super) fn summary(ready: &str, dump: &Value, connections: &Value) -> Value {
     let pods = list(&dump["pods"]);
     let phase = |wanted: &str| pods.iter().filter(|pod| pod["phase"] == wanted).count();
-    let states = count(list(&dump["certificates"]), "state");
+    let states = count(list(&dump["certificates"]), |certificate| text(&certificate["state"]));
     let source = &dump["source"];
     let problems = pods.iter().filter(|pod| !pod["problem"].is_null()).map(|pod| {
         format!("{}/{}: {}", text(&pod["pod"]["namespace"]), text(&pod["pod"]["name"]), text(&pod["problem"]))
@@ -21,7 +21,8 @@ pub(super) fn summary(ready: &str, dump: &Value, connections: &Value) -> Value {
             "captured": phase("captured"), "draining": phase("draining"), "failed": phase("failed"),
             "problems": problems.collect::<Vec<_>>(),
         },
-        "connections": count(list(connections), "path"),
+        "connections": count(list(connections), |connection| text(&connection["path"])),
+        "denied": count(list(&dump["denials"]), denied_by),
         "certificates": states,
         "mesh": {
             "workloads": list(&dump["workloads"]).len(), "services": list(&dump["services"]).len(),
@@ -45,6 +46,7 @@ pub(super) fn render(summary: &Value) -> String {
         format!("daemon        {}", text(&summary["ready"])),
         format!("pods          {}", counts(&summary["pods"])),
         format!("connections   {}", counts(&summary["connections"])),
+        format!("denied lately {}", counts(&summary["denied"])),
         format!("certificates  {}", counts(&summary["certificates"])),
         format!("mesh          {}", counts(&summary["mesh"])),
     ];
@@ -67,10 +69,17 @@ pub(super) fn findings(summary: &Value) -> usize {
     lists.into_iter().map(|items| list(items).len()).sum()
 }
 
-fn count(items: &[Value], field: &str) -> BTreeMap<String, usize> {
+fn denied_by(denial: &Value) -> String {
+    match policy(denial) {
+        name if name.is_empty() => "otherwise".to_owned(),
+        name => format!("by {name}"),
+    }
+}
+
+fn count(items: &[Value], name: impl Fn(&Value) -> String) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for item in items {
-        *counts.entry(text(&item[field])).or_default() += 1;
+        *counts.entry(name(item)).or_default() += 1;
     }
     counts
 }
@@ -87,6 +96,7 @@ mod tests {
                 { "phase": "failed", "problem": "no netns", "pod": { "namespace": "shop", "name": "till" } },
             ],
             "certificates": [{ "state": "available" }, { "state": "available" }],
+            "denials": [{ "policy": "shop/wall", "rule": 0 }, { "policy": "shop/wall", "rule": 0 }, {}],
             "workloads": [1, 2, 3], "services": [], "policies": [1],
             "source": { "problems": [], "notes": ["policy: port is not seen"], "ignored": ["Sidecar shop/x"] },
         });
@@ -97,6 +107,7 @@ mod tests {
             "daemon        ready\n\
              pods          1 captured, 0 draining, 1 failed\n\
              connections   1 direct, 2 hbone\n\
+             denied lately 2 by shop/wall rule 0, 1 otherwise\n\
              certificates  2 available\n\
              mesh          1 policies, 0 services, 3 workloads\n\
              pod is not as it should be: shop/till: no netns\n\

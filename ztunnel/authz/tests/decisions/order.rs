@@ -37,7 +37,7 @@ fn outcome(policies: &[Policy], account: &str) -> Result<Option<String>, (DenyRe
     let id: SpiffeId = format!("spiffe://td/ns/shop/sa/{account}").parse().unwrap();
     let text = |name: &PolicyName| name.to_string();
     match store.set("shop", &selected).evaluate(&Attributes { source: Some(&id), ..plaintext() }) {
-        Ok(permit) => Ok(permit.by().map(text)),
+        Ok(permit) => Ok(permit.by().map(|by| text(&by.policy))),
         Err(denied) => Err((denied.reason, denied.policy.as_ref().map(text))),
     }
 }

@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::{
-    Action, Attributes, Clause, Denied, DenyReason, Match, Pattern, Policy, PolicyName, Rule, Scope,
-    ServiceAccount, SourceClass,
+    Action, Attributes, Clause, Denied, DenyReason, Match, MatchedRule, Pattern, Policy, PolicyName, Rule,
+    Scope, ServiceAccount, SourceClass,
 };
 use ipnet::IpNet;
 
-/// The policy that allowed, or the refusal.
+/// The rule that allowed, or the refusal.
 pub(crate) fn evaluate(
     policies: &[Policy],
     namespace: &str,
     selected: &[Arc<str>],
     connection: &Attributes<'_>,
-) -> Result<Option<PolicyName>, Denied> {
+) -> Result<Option<MatchedRule>, Denied> {
     if connection.source.is_none() && connection.class == Some(SourceClass::Probe) {
         return probe(policies, namespace, selected, connection);
     }
@@ -40,7 +40,7 @@ pub(crate) fn evaluate(
         return Ok(None);
     }
     match first(Action::Allow) {
-        Some((policy, _)) => Ok(Some(policy)),
+        Some((policy, rule)) => Ok(Some(MatchedRule { policy, rule })),
         None => Err(Denied { policy: None, rule: None, reason: DenyReason::NoAllowMatched }),
     }
 }
@@ -51,7 +51,7 @@ fn probe(
     namespace: &str,
     selected: &[Arc<str>],
     probe: &Attributes<'_>,
-) -> Result<Option<PolicyName>, Denied> {
+) -> Result<Option<MatchedRule>, Denied> {
     let anyone = Attributes { class: None, ..probe.clone() };
     for policy in applying(policies, namespace, selected) {
         for (place, rule) in policy.rules.iter().enumerate() {

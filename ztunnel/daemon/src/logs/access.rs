@@ -112,6 +112,13 @@ impl Party {
     }
 }
 
+impl PolicyRef {
+    /// `namespace/name`.
+    pub fn key(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
 impl Direction {
     /// As it is logged.
     pub const fn as_str(self) -> &'static str {

@@ -95,7 +95,7 @@ fn policy_decides_by_the_peers_identity_and_the_real_port() {
     serve(&mut world);
     world.govern(only_port);
     assert_eq!(
-        call(&world, "cart.shop.svc.cluster.local:80").unwrap().permit.by().unwrap().name.as_ref(),
+        call(&world, "cart.shop.svc.cluster.local:80").unwrap().permit.by().unwrap().policy.name.as_ref(),
         "guard"
     );
     let error = call(&world, "10.0.0.1:80").unwrap_err();
