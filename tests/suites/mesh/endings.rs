@@ -58,6 +58,14 @@ fn a_port_where_nobody_listens_refuses_at_once() -> Result<(), LabError> {
             assert!(took < Duration::from_millis(900), "{from} was refused by {to} after {took:?}");
         }
     }
+    // Of two addresses each: three ways out; within the node, and from outside of the mesh and by tunnel on the other.
+    for (node, reporter, failed) in
+        [("node1", "source", 6.0), ("node1", "destination", 2.0), ("node2", "destination", 4.0)]
+    {
+        let flags = [("reporter", reporter), ("response_flags", "CONNECT")];
+        let daemon = mesh.daemon(node);
+        daemon.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count == failed)?;
+    }
     Ok(())
 }
 

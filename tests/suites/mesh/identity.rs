@@ -87,6 +87,11 @@ fn impostor(stack: Stack) -> Result<(), LabError> {
     })?;
     assert!(error.contains(&server.identity()), "{error}");
     assert_eq!(echo.peers().len(), 0);
+    let flags = [("reporter", "source"), ("response_flags", "IDENTITY_ERROR")];
+    let here = mesh.daemon("node1");
+    here.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count >= 1.0)?;
+    let cause = [("direction", "outbound"), ("cause", "identity")];
+    here.wait_metric("ambient_tunnel_handshake_failures_total", &cause, |count| count >= 1.0)?;
     mesh.apply(&entry("server"))?;
     until_served("who is expected is spoken to", &client, address)
 }

@@ -15,3 +15,4 @@ mod shutdown;
 mod state_folder;
 mod streams;
 mod traffic;
+mod unreachable;

@@ -18,7 +18,7 @@ pub use inbound::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_p
 pub use outbound::{Call, Settings, outbound};
 pub use outside::{Outside, is_egress_name, may_query};
 pub use peer::{PeerMismatch, Strangers, verify_peer};
-pub use plan::{Passed, Picked, Plan, Tunnel, Upstream};
+pub use plan::{Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
 pub use refusal::{Refusal, Refused};
 
 use crate::redirect::{HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};

@@ -184,7 +184,7 @@ impl Decision<'_> {
         };
         let (address, authority) =
             (SocketAddr::new(address.ip, HBONE_PORT), SocketAddr::new(address.ip, upstream.port));
-        let tunnel = Tunnel { upstream, address, authority, identities };
+        let tunnel = Tunnel { upstream, address, authority, identities, waypoint: None };
         Ok(if self.is_local(workload) { Plan::Local(tunnel) } else { Plan::Hbone(tunnel) })
     }
 

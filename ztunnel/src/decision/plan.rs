@@ -1,11 +1,12 @@
 //! How an outbound connection is carried.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use certs::PeerIdentities;
-use mesh::{Place, Remembered, Service, ServiceKey, Workload};
+use mesh::{Place, Remembered, Service, ServiceKey, WaypointRef, Workload};
 
 /// How an outbound connection is carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,17 @@ pub struct Tunnel {
     pub authority: SocketAddr,
     /// The identities that its other end may have.
     pub identities: PeerIdentities,
+    /// The waypoint that it leads to, if it is one.
+    pub waypoint: Option<WaypointName>,
+}
+
+/// The name of a waypoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaypointName {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its name there.
+    pub name: Arc<str>,
 }
 
 /// Why a connection goes where the client wanted to go.
@@ -111,6 +123,18 @@ impl Passed {
             Self::UnknownReported => Some("reported"),
             Self::Node | Self::Service | Self::Unknown => None,
         }
+    }
+}
+
+impl From<&WaypointRef> for WaypointName {
+    fn from(waypoint: &WaypointRef) -> Self {
+        Self { namespace: waypoint.namespace.clone(), name: waypoint.name.clone() }
+    }
+}
+
+impl fmt::Display for WaypointName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 

@@ -47,7 +47,13 @@ impl Decision<'_> {
             picked: None,
         };
         let address = SocketAddr::new(address.ip, waypoint.port);
-        Ok(Plan::Waypoint(Tunnel { upstream, address, authority: self.destination, identities }))
+        Ok(Plan::Waypoint(Tunnel {
+            upstream,
+            address,
+            authority: self.destination,
+            identities,
+            waypoint: Some(waypoint.into()),
+        }))
     }
 
     fn by_waypoint(
@@ -74,7 +80,13 @@ impl Decision<'_> {
             return Err(Refusal::NoIdentity { workload: instance.uid.clone() });
         };
         let address = SocketAddr::new(ip, upstream.port);
-        Ok(Plan::Waypoint(Tunnel { upstream, address, authority: self.destination, identities }))
+        Ok(Plan::Waypoint(Tunnel {
+            upstream,
+            address,
+            authority: self.destination,
+            identities,
+            waypoint: Some(waypoint.into()),
+        }))
     }
 }
 

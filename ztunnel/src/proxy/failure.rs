@@ -11,7 +11,7 @@ use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
 
 use super::revoked::is_revoked;
-use crate::decision::{InboundError, Refusal, Refused};
+use crate::decision::{InboundError, Refusal, Refused, Tunnel, WaypointName};
 use crate::dns::LookupError;
 
 /// Why an outbound connection did not come about.
@@ -65,9 +65,22 @@ pub(super) enum Failure {
     /// The mesh does not know the pod.
     #[error("the mesh does not know the pod that the connection comes from")]
     UnknownSource,
+    /// The waypoint failed, and not what is behind it.
+    #[error("waypoint {waypoint}: {failure}")]
+    Waypoint { waypoint: WaypointName, failure: Box<Self> },
 }
 
 impl Failure {
+    /// That of a tunnel, as a waypoint's where the tunnel leads to one and the fault is at its end.
+    pub(super) fn of(self, tunnel: &Tunnel) -> Self {
+        match &tunnel.waypoint {
+            Some(waypoint) if self.is_endpoints_own() || matches!(self, Self::Status { .. }) => {
+                Self::Waypoint { waypoint: waypoint.clone(), failure: Box::new(self) }
+            }
+            _ => self,
+        }
+    }
+
     /// How Istio's metrics name it.
     pub(super) fn flag(&self) -> ResponseFlag {
         match self {
@@ -90,13 +103,15 @@ impl Failure {
             Self::Stream(error) if is_revoked(error) => ResponseFlag::CertRevoked,
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
             Self::Config(_) | Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
+            Self::Waypoint { failure, .. } => failure.flag(),
             _ => ResponseFlag::Connect,
         }
     }
 
     /// The label of metrics.
-    pub(super) const fn label(&self) -> &'static str {
+    pub(super) fn label(&self) -> &'static str {
         match self {
+            Self::Waypoint { failure, .. } => failure.label(),
             Self::Config(_) | Self::Unavailable(_) => "no_certificate",
             Self::Connect { .. } => "unreachable",
             Self::ConnectTimeout { .. } | Self::RequestTimeout { .. } => "timeout",
@@ -111,8 +126,9 @@ impl Failure {
     }
 
     /// Whether another endpoint may do better: nothing was sent yet, and the fault is this endpoint's.
-    pub(super) const fn is_endpoints_own(&self) -> bool {
+    pub(super) fn is_endpoints_own(&self) -> bool {
         match self {
+            Self::Waypoint { failure, .. } => failure.is_endpoints_own(),
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::HostUnknown { .. }
@@ -131,4 +147,110 @@ impl Failure {
             | Self::UnknownSource => false,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::once;
+
+    use authz::{Denied, DenyReason, PolicyName};
+    use certs::PeerError;
+    use hbone::tunnel::Ended;
+    use identity::SpiffeId;
+    use mesh::{Isolated, Network, WorkloadUid};
+
+    use super::*;
+
+    #[test]
+    fn each_failure_has_the_flag_that_istio_gives_it() {
+        let denied = || Denied {
+            policy: Some(PolicyName::new("shop", "wall")),
+            rule: Some(1),
+            reason: DenyReason::DenyMatched,
+        };
+        let refused =
+            |refusal| Failure::Refused(Refused { refusal: Box::new(refusal), service: None, workload: None });
+        let workload = || WorkloadUid("a".into());
+        let tls = |source| Failure::Tls { address: at(15008), source: Arc::new(source) };
+        let client: SpiffeId = "spiffe://cluster.local/ns/shop/sa/client".parse().unwrap();
+        let mismatch = PeerError::IdentityMismatch { got: client.clone(), want: client.clone().into() };
+        let revoked = PeerError::Revoked { identity: client, serial: "2a".to_owned() };
+        let late = |port| Failure::ConnectTimeout { address: at(port), waited: WAITED };
+        let closed = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let isolated = Isolated { by: Arc::new(["shop/guard".into()]), port: 80 };
+        for (failure, flag) in [
+            (Failure::Status { status: 401 }, ResponseFlag::Deny),
+            (Failure::Destination(InboundError::Denied(denied())), ResponseFlag::Deny),
+            (Failure::Destination(InboundError::Isolated(isolated)), ResponseFlag::Deny),
+            (
+                refused(Refusal::PlaintextRefused { workload: workload(), denied: denied() }),
+                ResponseFlag::Deny,
+            ),
+            (refused(Refusal::UnknownDestination { namespace: "shop".into() }), ResponseFlag::Deny),
+            (late(15008), ResponseFlag::NetworkPolicy),
+            (tls(HandshakeError::Peer(mismatch)), ResponseFlag::IdentityError),
+            (Failure::UnknownSource, ResponseFlag::IdentityError),
+            (Failure::Config(Arc::new(ConfigError::TicketKey)), ResponseFlag::IdentityError),
+            (tls(HandshakeError::Peer(revoked)), ResponseFlag::CertRevoked),
+            (Failure::Stream(StreamError::TunnelEnded(Ended::Revoked)), ResponseFlag::CertRevoked),
+            (tls(HandshakeError::NoH2), ResponseFlag::H2HandshakeFailure),
+            (tls(HandshakeError::Closed), ResponseFlag::TlsFailure),
+            (tls(HandshakeError::Io(closed())), ResponseFlag::TlsFailure),
+            (Failure::TlsTimeout { address: at(15008), waited: WAITED }, ResponseFlag::TlsFailure),
+            (late(80), ResponseFlag::Connect),
+            (Failure::Connect { address: at(80), source: Arc::new(closed()) }, ResponseFlag::Connect),
+            (Failure::Destination(InboundError::OwnPort { port: 15008 }), ResponseFlag::Connect),
+            (Failure::HostUnknown { host: "a.example".into() }, ResponseFlag::Connect),
+            (Failure::NoOpenFiles, ResponseFlag::Connect),
+            (Failure::Released, ResponseFlag::Connect),
+            (refused(Refusal::NoGateway { network: Network::default() }), ResponseFlag::Connect),
+            (Failure::RequestTimeout { waited: WAITED }, ResponseFlag::Connect),
+            (Failure::Status { status: 503 }, ResponseFlag::Connect),
+            (Failure::Stream(StreamError::TunnelEnded(Ended::PeerClosed)), ResponseFlag::Connect),
+        ] {
+            let by_waypoint = Failure::Waypoint { waypoint: waypoint(), failure: Box::new(failure.clone()) };
+            for failure in once(failure).chain(once(by_waypoint)) {
+                assert_eq!(failure.flag(), flag, "{failure}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_waypoint_is_named_where_it_is_what_failed_and_the_next_one_is_tried() {
+        let address = at(15008);
+        let tunnel = |waypoint| Tunnel {
+            upstream: crate::decision::Upstream {
+                place: mesh::Place::Address(mesh::NetworkAddress::new(Network::default(), address.ip())),
+                port: address.port(),
+                workload: None,
+                service: None,
+                picked: None,
+            },
+            address,
+            authority: at(80),
+            identities: "spiffe://cluster.local/ns/shop/sa/gate".parse::<SpiffeId>().unwrap().into(),
+            waypoint,
+        };
+        let late = || Failure::ConnectTimeout { address, waited: WAITED };
+        let failure = late().of(&tunnel(Some(waypoint())));
+        assert_eq!(failure.to_string(), format!("waypoint shop/gate: {}", late()));
+        assert_eq!(failure.label(), "timeout");
+        assert!(failure.is_endpoints_own());
+        let said = Failure::Status { status: 401 }.of(&tunnel(Some(waypoint())));
+        assert_eq!(said.to_string(), "waypoint shop/gate: peer answered with status 401");
+        assert!(!said.is_endpoints_own());
+        for ours in [late().of(&tunnel(None)), Failure::NoOpenFiles.of(&tunnel(Some(waypoint())))] {
+            assert!(!ours.to_string().contains("waypoint"), "{ours}");
+        }
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        ([10, 0, 0, 1], port).into()
+    }
+
+    fn waypoint() -> WaypointName {
+        WaypointName { namespace: "shop".into(), name: "gate".into() }
+    }
+
+    const WAITED: Duration = Duration::from_secs(1);
 }

@@ -200,7 +200,8 @@ impl Outbound {
         let Some(identity) = &source.identity else { return Err(Failure::UnknownSource) };
         let (client, trace) = (self.client, self.trace);
         let asker = Asker { pod: &self.pod, workload: &source.workload, identity, client, trace };
-        self.worker.stream(&asker, tunnel).await.map(Carrier::Stream)
+        let stream = self.worker.stream(&asker, tunnel).await;
+        stream.map(Carrier::Stream).map_err(|failure| failure.of(tunnel))
     }
 
     /// The address of an upstream; one that is known by name is looked up.
