@@ -3,6 +3,7 @@
 mod admin;
 mod boards;
 mod metrics;
+mod names;
 mod records;
 mod scene;
 mod selectors;

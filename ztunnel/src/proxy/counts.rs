@@ -43,6 +43,8 @@ pub struct ProxyMetrics {
     pub panics: IntCounterVec,
     /// Tunnels refused or cut since the peer's certificate is revoked, by who reports.
     revoked: IntCounterVec,
+    /// Tunnels that are not found by all numbers of the peer's chain, by who reports.
+    untracked: IntCounterVec,
     /// Bytes of UDP, none of it protected.
     udp_bytes: BoundedCounters,
     /// Packets of UDP.
@@ -137,6 +139,11 @@ impl ProxyMetrics {
                 "Tunnels refused or cut since the peer's certificate is revoked.",
                 &["reporter"],
             )?,
+            untracked: by(
+                "istio_crl_untracked_connections_total",
+                "Tunnels whose peer's chain has a certificate without a readable number, which no list finds.",
+                &["reporter"],
+            )?,
             udp_bytes: metrics.bounded_counters(
                 "ambient_udp_bytes_total",
                 "Bytes of pods' UDP other than DNS, which no tunnel carries.",
@@ -164,6 +171,8 @@ impl ProxyMetrics {
                 self.handshake_failures.with_label_values(&[end.label(), cause]);
             }
             self.tunnels.with_label_values(&[end.label()]);
+            self.revoked.with_label_values(&[end.reporter()]);
+            self.untracked.with_label_values(&[end.reporter()]);
             self.streams.with_label_values(&[end.label()]);
         }
         for reason in ["peer_changed", "pod_gone", "policy"] {
@@ -193,11 +202,12 @@ impl ProxyMetrics {
 
     /// A tunnel was refused or cut since the peer's certificate is revoked.
     pub(super) fn revoked(&self, end: TunnelEnd) {
-        let reporter = match end {
-            TunnelEnd::Inbound => "destination",
-            TunnelEnd::Outbound => "source",
-        };
-        self.revoked.with_label_values(&[reporter]).inc();
+        self.revoked.with_label_values(&[end.reporter()]).inc();
+    }
+
+    /// A tunnel came up that no revocation list finds by all numbers of its peer's chain.
+    pub(super) fn untracked(&self, end: TunnelEnd) {
+        self.untracked.with_label_values(&[end.reporter()]).inc();
     }
 
     /// An upstream was reached on that path, or was not and why.
@@ -261,6 +271,14 @@ impl TunnelEnd {
         match self {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
+        }
+    }
+
+    /// Istio's name of who reports.
+    const fn reporter(self) -> &'static str {
+        match self {
+            Self::Inbound => "destination",
+            Self::Outbound => "source",
         }
     }
 }

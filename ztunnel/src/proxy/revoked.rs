@@ -40,9 +40,14 @@ struct Numbers(BTreeSet<(Box<[u8]>, usize)>);
 impl Worker {
     /// Lists a tunnel, so that it is cut when its peer's certificate is revoked; that may have happened while it came up.
     pub(super) fn opened(&self, tunnel: &Tunnel, end: TunnelEnd) -> OpenTunnel {
+        let chain = tunnel.peer_certificates();
+        let numbers = chain_numbers(chain);
+        if numbers.len() < chain.len() {
+            self.shared.counts.untracked(end);
+        }
         let mut open = self.open.0.borrow_mut();
         let key = open.tunnels.insert((tunnel.clone(), end));
-        open.numbers.add(key, chain_numbers(tunnel.peer_certificates()));
+        open.numbers.add(key, numbers);
         drop(open);
         self.cut_if_revoked(tunnel, end, &self.shared.identities.bundles());
         OpenTunnel { all: self.open.clone(), key }
