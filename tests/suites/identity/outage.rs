@@ -23,8 +23,20 @@ fn a_ca_that_is_away_for_longer_than_half_the_life_of_leaves_is_not_missed() -> 
         let found = certificate(mesh.daemon(pod.node().name()), &pod.identity())?.expect("still valid");
         assert_eq!(found["serial"], json!(serial), "nobody signs another one");
     }
+    let fetched = [("outcome", "fetched")];
+    let mut counts = Vec::new();
+    for daemon in mesh.daemons() {
+        let scrape = daemon.scrape()?;
+        let count = |of: &[_]| scrape.sum("ambient_certificate_fetches_total", of).unwrap_or_default();
+        let failed = count(&[]) - count(&fetched);
+        assert!(failed >= 1.0, "{failed} fetches are told to have failed");
+        counts.push(count(&fetched));
+    }
     mesh.restart_ca()?;
     wait_renewed(&mesh, &before)?;
+    for (daemon, before) in mesh.daemons().iter().zip(counts) {
+        daemon.wait_metric("ambient_certificate_fetches_total", &fetched, |count| count > before)?;
+    }
     let Tally { opened, streamed } = load.finish();
     println!("{opened} connections, {streamed} bytes");
     assert!(opened > 200 && streamed > 1 << 20, "{opened} connections and {streamed} bytes are no load");
@@ -64,7 +76,10 @@ fn without_a_cache_such_a_daemon_has_nothing_to_serve_with() -> Result<(), LabEr
     mesh.daemon("node1").kill()?;
     mesh.daemon("node1").run()?;
     mesh.wait_settled()?;
-    assert!(certificate(mesh.daemon("node1"), &client.identity())?.is_none());
+    let here = mesh.daemon("node1");
+    assert!(certificate(here, &client.identity())?.is_none());
+    here.wait_metric("ambient_certificate_fetches_total", &[("outcome", "unreachable")], |it| it >= 1.0)?;
+    here.wait_metric("ambient_identities", &[("state", "failed")], |count| count >= 1.0)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use harness::Authority;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
-    SerialNumber,
+    SerialNumber, date_time_ymd,
 };
 
 /// A root of an operator.
@@ -45,10 +45,17 @@ impl Pki {
 
     /// What a CA may sign with, below the root.
     pub(crate) fn intermediate(&self, name: &str) -> Signing {
+        self.intermediate_until(name, 4096)
+    }
+
+    /// The same, to end with the beginning of a year.
+    pub(crate) fn intermediate_until(&self, name: &str, year: i32) -> Signing {
         let serial: Vec<u8> = [&[0x40][..], name.as_bytes()].concat();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
         let issuer = Issuer::from_params(&self.params, &self.key);
-        let certificate = params(name, &serial).signed_by(&key, &issuer).expect("a certificate").pem();
+        let mut params = params(name, &serial);
+        params.not_after = date_time_ymd(year, 1, 1);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
         Signing { serial, certificate, key }
     }
 }

@@ -27,6 +27,7 @@ fn a_client_whose_certificate_is_revoked_is_cut_and_refused_and_others_are_not()
     opened(&near, there)?;
     let rejected = [("reporter", "destination")];
     node.wait_metric("istio_crl_policy_rejections_total", &rejected, |count| count >= 2.0)?;
+    node.wait_metric("ambient_connections_cut_total", &[("reason", "revoked")], |cut| cut >= 1.0)?;
     let revoked = [("reporter", "destination"), ("response_flags", "CERT_REVOKED")];
     node.wait_metric("istio_tcp_connections_failed_total", &revoked, |count| count >= 1.0)?;
     Ok(())

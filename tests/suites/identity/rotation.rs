@@ -24,13 +24,15 @@ fn leaves_are_renewed_under_load_and_no_connection_fails() -> Result<(), LabErro
 #[test]
 fn an_intermediate_follows_another_under_load_and_no_connection_fails() -> Result<(), LabError> {
     let pki = Pki::rsa();
-    let (first, second) = (pki.intermediate("first"), pki.intermediate("second"));
+    let first = pki.intermediate_until("first", 2090);
+    let second = pki.intermediate_until("second", 2100);
     let mut options = lasting(10);
     options.root = first.files(&pki.certificate());
     under_load(&Mesh::with(&shop(), &options)?, |mesh, pods| {
-        for next in [&second, &first] {
+        for (next, ends) in [(&second, 4_102_444_800), (&first, 3_786_912_000)] {
             bring(mesh, next, &pki.certificate())?;
             let log = signed_by(mesh, next)?;
+            wait_chain_ends(mesh, ends)?;
             let before = serials(mesh, pods)?;
             wait_renewed(mesh, &before)?;
             assert!(log, "the CA signs with the other intermediate");
@@ -85,6 +87,15 @@ fn a_root_is_rotated_by_the_command_in_steps_that_come_when_they_may() -> Result
         rotated_once_all_follow(mesh, &retire)?;
         wait_trusted(mesh, 1)?;
         wait_renewed(mesh, &serials(mesh, pods)?)
+    })
+}
+
+/// Waits until the CA's metrics say that its chain ends then.
+fn wait_chain_ends(mesh: &Mesh, seconds: u64) -> Result<(), LabError> {
+    let line = format!("citadel_server_root_cert_expiry_timestamp {seconds}");
+    harness::eventually("metrics do not say when the chain ends", || {
+        let metrics = mesh.ca().get("/metrics")?.body;
+        Ok(metrics.lines().any(|it| it == line).then_some(()))
     })
 }
 

@@ -75,6 +75,7 @@ fn leaves(stack: Stack) -> Result<(), LabError> {
     drop(live);
     for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
         eventually("the pod is let go of", || Ok(mesh.daemon(node).phase(pod)?.is_none().then_some(())))?;
+        mesh.daemon(node).wait_metric("workload_manager_proxies_stopped_total", &[], |pods| pods == 1.0)?;
     }
     assert!(mesh.daemon("node1").records()?.iter().all(|it| it.source != local), "what is new is captured");
     assert_eq!((traces(&batch)?, traces(&printer)?), before);
@@ -105,12 +106,23 @@ fn held(stack: Stack) -> Result<(), LabError> {
     assert!(told.contains("15006"), "{told}");
     let shown = daemon.get("/config_dump/pods")?.body;
     assert!(shown.contains("15006"), "{shown}");
+    for (metric, labels) in [
+        ("ambient_pods_missing", &[][..]),
+        ("ambient_pods", &[("phase", "failed")]),
+        ("workload_manager_pending_proxy_count", &[]),
+    ] {
+        daemon.wait_metric(metric, labels, |pods| pods == 1.0)?;
+    }
     // It is nobody's pod: what it says and hears is in plaintext, and it works.
     let printer = mesh.pod("legacy/printer");
     let _echo = printer.serve(PORT, serve::echo())?;
     until_served("it still talks", &batch, printer.at(PORT))?;
     drop(held);
-    daemon.wait_captured(&batch)
+    daemon.wait_captured(&batch)?;
+    for metric in ["ambient_pods_missing", "workload_manager_pending_proxy_count"] {
+        daemon.wait_metric(metric, &[], |pods| pods == 0.0)?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -263,16 +275,28 @@ fn not_captured(stack: Stack) -> Result<(), LabError> {
     let echo = printer.serve(PORT, serve::echo())?;
     let _held = printer.listen(15008)?;
     mesh.patch("Namespace", "", "legacy", &label(Some("ambient")))?;
-    until_served("plaintext is accepted while nobody forbids it", &client, printer.at(PORT))?;
+    let here = mesh.daemon("node1");
+    eventually("plaintext is accepted while nobody forbids it, and counted", || {
+        let local = opened(&client, printer.at(PORT))?.local_addr()?;
+        assert_eq!(outbound(here, local)?.path, "direct");
+        let unprotected = here.scrape()?.sum("ambient_unprotected_connections_total", &[]);
+        Ok(unprotected.filter(|count| *count >= 1.0).map(drop))
+    })?;
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: legacy}\n\
          spec: {mtls: {mode: STRICT}}\n",
     )?;
     until_refused("plaintext is refused", &client, printer.at(PORT))?;
     let before = echo.peers().len();
-    let error =
-        e2e::calls::refused(mesh.daemon("node1"), &client, printer.at(PORT))?.error.unwrap_or_default();
+    let record = e2e::calls::refused(here, &client, printer.at(PORT))?;
+    let error = record.error.unwrap_or_default();
     assert!(error.contains("has no tunnel yet, and policy refuses plaintext"), "{error}");
+    let (namespace, name) = record.policy.as_deref().and_then(|it| it.split_once('/')).unwrap_or_default();
+    let name = name.split_once(' ').map_or(name, |(name, _)| name);
+    let decision = [("policy_namespace", namespace), ("policy_name", name), ("decision", "deny")];
+    here.wait_metric("ambient_policy_decisions_total", &decision, |count| count >= 1.0)?;
+    let flags = [("reporter", "source"), ("response_flags", "DENY")];
+    here.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count >= 1.0)?;
     assert_eq!(echo.peers().len(), before);
     Ok(())
 }

@@ -44,6 +44,10 @@ fn another_account(stack: Stack) -> Result<(), LabError> {
         }
         assert!(changed.elapsed() < Duration::from_secs(1), "it took {:?}", changed.elapsed());
     }
+    for node in ["node1", "node2"] {
+        let reason = [("reason", "peer_changed")];
+        mesh.daemon(node).wait_metric("ambient_connections_cut_total", &reason, |cut| cut >= 1.0)?;
+    }
     for target in &targets {
         assert!(opened(&client, target.at(PORT)).is_err(), "{} lets in who it was", target.name());
     }

@@ -26,6 +26,8 @@ fn cut_within_a_second(stack: Stack) -> Result<(), LabError> {
         let ended = stream.read(&mut rest);
         assert!(!matches!(ended, Ok(1..)), "{ended:?}");
         assert!(applied.elapsed() < Duration::from_secs(1), "it took {:?}", applied.elapsed());
+        let node = mesh.daemon(target.node().name());
+        node.wait_metric("ambient_connections_cut_total", &[("reason", "policy")], |cut| cut == 1.0)?;
         mesh.delete("AuthorizationPolicy", "shop", "wall")?;
         eventually("the pod lets its client in again", || {
             Ok(echoed(&client, target.at(echo.port()), b"again").ok())

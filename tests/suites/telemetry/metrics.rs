@@ -1,6 +1,7 @@
 //! Metrics move with what they count, while it happens.
 
 use harness::{LabError, Mesh, eventually, serve};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::scene::{cluster, exchange, mesh, talk};
@@ -33,6 +34,37 @@ fn bytes_streams_and_tunnels_are_counted_while_the_connection_lives() -> Result<
     drop((live, second));
     here.wait_metric("ambient_tunnel_streams_open", &[("direction", "outbound")], |open| open == 0.0)?;
     here.wait_metric("istio_tcp_sockets_open", &[("reporter", "source")], |open| open == 0.0)?;
+    Ok(())
+}
+
+#[test]
+fn streams_wait_for_a_tunnel_that_is_being_opened_and_the_next_one_resumes() -> Result<(), LabError> {
+    let mesh = mesh(json!({ "workers": 1, "timeouts": { "idleTunnel": "1s" } }))?;
+    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+    let (here, there) = (mesh.daemon("node1"), mesh.daemon("node2"));
+    let echo = server.serve(0, serve::echo())?;
+    // The peer hangs within the handshake.
+    there.signal(Signal::SIGSTOP)?;
+    let hung = (|| {
+        let calls = (0..5).map(|_| client.connect(server.at(echo.port()))).collect::<Result<Vec<_>, _>>()?;
+        here.wait_metric("ambient_tunnel_pool_requests_total", &[("outcome", "waited")], |it| it == 4.0)?;
+        Ok::<_, LabError>(calls)
+    })();
+    there.signal(Signal::SIGCONT)?;
+    let mut calls = hung?;
+    calls.iter_mut().try_for_each(|call| exchange(call, 10))?;
+    here.wait_metric("ambient_tunnel_pool_requests_total", &[("outcome", "dialled")], |it| it == 1.0)?;
+
+    drop(calls);
+    here.wait_metric("ambient_tunnels_open", &[("direction", "outbound")], |open| open == 0.0)?;
+    drop(talk(&client, server.at(echo.port()), 10)?);
+    for (daemon, direction) in [(here, "outbound"), (there, "inbound")] {
+        for kind in ["full", "resumed"] {
+            let of = [("direction", direction), ("kind", kind)];
+            let count = "ambient_tunnel_handshake_duration_seconds_count";
+            daemon.wait_metric(count, &of, |handshakes| handshakes == 1.0)?;
+        }
+    }
     Ok(())
 }
 
