@@ -169,7 +169,8 @@ impl PolicySet {
         if let Some(rule) = self.first_match(facts, |layer| &layer.dry_deny) {
             return Some(Denied::by(rule));
         }
-        let any = self.layers().iter().any(|layer| layer.dry_allow_policies > 0);
+        // Whom no ALLOW policy can keep out, none would in a dry run.
+        let any = !facts.is_probe() && self.layers().iter().any(|layer| layer.dry_allow_policies > 0);
         let allowed = self.first_match(facts, |layer| &layer.dry_allow).is_some()
             || self.first_match(facts, |layer| &layer.allow).is_some();
         (any && !allowed).then_some(Denied::NO_ALLOW_MATCHED)

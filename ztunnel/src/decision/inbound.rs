@@ -112,7 +112,8 @@ pub fn inbound_plaintext(
     is_probe: impl FnOnce() -> bool,
 ) -> Result<InboundTarget, InboundError> {
     let admit = |source| admit(snapshot, local, source, source_ip, canonical(destination));
-    if snapshot.policies_for(local).names_probes() {
+    let policies = snapshot.policies_for(local);
+    if policies.names_probes() || policies.has_observers() {
         return admit(if is_probe() { Source::Probe } else { Source::Anyone });
     }
     let decided = admit(Source::Anyone);

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use authz::{Attributes, Policies, Policy};
+use authz::{Attributes, Observed, Policies, Policy};
 
 use crate::random::{Change, Connection, NAMESPACES, Random};
 use crate::reference;
 
 /// Stores that are made, changed and asked. Each is asked some 200 times.
-const STORES: u64 = 40_000;
+const STORES: u64 = 30_000;
 
 #[test]
-fn compiled_sets_decide_and_name_what_the_reference_does() {
+fn compiled_sets_decide_name_and_note_what_the_reference_does() {
     let (mut decisions, mut policies, mut refused) = (0_u64, 0_u64, 0_u64);
+    let (mut audited, mut would_refuse) = (0_u64, 0_u64);
     for seed in 0..STORES {
         let mut random = Random::new(seed);
         let mut store = Store::new(&mut random, seed);
@@ -25,11 +26,17 @@ fn compiled_sets_decide_and_name_what_the_reference_does() {
         store.compare();
         decisions += store.decisions;
         refused += store.refused;
+        audited += store.audited;
+        would_refuse += store.would_refuse;
     }
     println!("{policies} changes of policies, {decisions} decisions, {refused} of them refusals");
+    println!("{audited} noted by AUDIT policies, {would_refuse} that dry-run policies would refuse");
     assert!(decisions > 5_000_000, "{decisions} decisions");
-    let share = refused * 100 / decisions;
-    assert!((10..90).contains(&share), "{share} % of the decisions are refusals: the rest proves little");
+    for (what, count) in [("refused", refused), ("audited", audited), ("refused in a dry run", would_refuse)]
+    {
+        let share = count * 100 / decisions;
+        assert!((5..90).contains(&share), "{share} % are {what}: that proves little");
+    }
 }
 
 /// A store, the same policies as a list, and who asks.
@@ -41,6 +48,8 @@ struct Store {
     connections: Vec<Connection>,
     decisions: u64,
     refused: u64,
+    audited: u64,
+    would_refuse: u64,
 }
 
 impl Store {
@@ -53,6 +62,8 @@ impl Store {
             connections: (0..=random.upto(7)).map(|_| random.connection()).collect(),
             decisions: 0,
             refused: 0,
+            audited: 0,
+            would_refuse: 0,
         }
     }
 
@@ -76,6 +87,15 @@ impl Store {
                     decided, expected,
                     "seed {seed}: {connection:?} to {namespace}, selected by {selected:?}, policies {plain:#?}"
                 );
+                let observed = set.observe(&attributes);
+                assert_eq!(
+                    observed,
+                    reference::observe(plain, namespace, selected, &attributes),
+                    "seed {seed}: {connection:?} to {namespace}, selected by {selected:?}, policies {plain:#?}"
+                );
+                self.audited += u64::from(observed.audit.is_some());
+                self.would_refuse += u64::from(observed.dry_run.is_some());
+                assert!(set.has_observers() || observed == Observed::default(), "seed {seed}: {observed:?}");
             }
         }
     }

@@ -58,7 +58,7 @@ impl Random {
             name: self.name(),
             scope: self.of(&[Scope::Global, Scope::Namespace, Scope::WorkloadSelector]),
             action: self.of(&[Action::Allow, Action::Allow, Action::Deny, Action::Audit]),
-            dry_run: self.one_in(10),
+            dry_run: self.one_in(3),
             rules: self.several(2, |this| Rule {
                 clauses: this.several(2, |this| Clause { matches: this.several(2, Self::one_match) }),
             }),

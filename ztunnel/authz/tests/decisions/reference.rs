@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::{
-    Action, Attributes, Clause, Denied, DenyReason, Match, MatchedRule, Pattern, Policy, PolicyName, Rule,
-    Scope, ServiceAccount, SourceClass,
+    Action, Attributes, Clause, Denied, DenyReason, Match, MatchedRule, Observed, Pattern, Policy,
+    PolicyName, Rule, Scope, ServiceAccount, SourceClass,
 };
 use ipnet::IpNet;
 
@@ -16,7 +16,7 @@ pub(crate) fn evaluate(
     selected: &[Arc<str>],
     connection: &Attributes<'_>,
 ) -> Result<Option<MatchedRule>, Denied> {
-    if connection.source.is_none() && connection.class == Some(SourceClass::Probe) {
+    if is_probe(connection) {
         return probe(policies, namespace, selected, connection);
     }
     for key in selected {
@@ -25,24 +25,56 @@ pub(crate) fn evaluate(
             return Err(Denied { policy, rule: None, reason: DenyReason::UnknownPolicy });
         }
     }
-    let applying = applying(policies, namespace, selected);
-    let first = |action: Action| {
-        let of_action = applying.iter().filter(|policy| policy.action == action);
-        of_action.into_iter().find_map(|policy| {
-            let place = policy.rules.iter().position(|rule| rule_matches(rule, connection))?;
-            Some((policy.name.clone(), place))
-        })
-    };
-    if let Some((policy, rule)) = first(Action::Deny) {
+    let applying = applying(policies, namespace, selected, |policy| !policy.dry_run);
+    if let Some(MatchedRule { policy, rule }) = first_match(&applying, Action::Deny, connection) {
         return Err(Denied { policy: Some(policy), rule: Some(rule), reason: DenyReason::DenyMatched });
     }
     if !applying.iter().any(|policy| policy.action == Action::Allow) {
         return Ok(None);
     }
-    match first(Action::Allow) {
-        Some((policy, rule)) => Ok(Some(MatchedRule { policy, rule })),
+    match first_match(&applying, Action::Allow, connection) {
+        Some(rule) => Ok(Some(rule)),
         None => Err(Denied { policy: None, rule: None, reason: DenyReason::NoAllowMatched }),
     }
+}
+
+/// What is said of a connection and never done: an AUDIT rule that matches, in force or not, and what refusal dry-run
+/// policies would add to those in force.
+pub(crate) fn observe(
+    policies: &[Policy],
+    namespace: &str,
+    selected: &[Arc<str>],
+    connection: &Attributes<'_>,
+) -> Observed {
+    let all = applying(policies, namespace, selected, |_| true);
+    let (dry, in_force): (Vec<_>, Vec<_>) = all.iter().copied().partition(|policy| policy.dry_run);
+    let denied = first_match(&dry, Action::Deny, connection);
+    let denied = denied.map(|MatchedRule { policy, rule }| Denied {
+        policy: Some(policy),
+        rule: Some(rule),
+        reason: DenyReason::DenyMatched,
+    });
+    let allows = !is_probe(connection) && dry.iter().any(|policy| policy.action == Action::Allow);
+    let allowed = [dry, in_force].iter().any(|it| first_match(it, Action::Allow, connection).is_some());
+    let not_allowed = Denied { policy: None, rule: None, reason: DenyReason::NoAllowMatched };
+    Observed {
+        audit: first_match(&all, Action::Audit, connection),
+        dry_run: denied.or_else(|| (allows && !allowed).then_some(not_allowed)),
+    }
+}
+
+fn first_match(applying: &[&Policy], action: Action, connection: &Attributes<'_>) -> Option<MatchedRule> {
+    let of_action = applying.iter().filter(|policy| policy.action == action);
+    of_action.into_iter().find_map(|policy| {
+        let rule = policy.rules.iter().position(|rule| {
+            if is_probe(connection) {
+                is_about_probes(rule, connection)
+            } else {
+                rule_matches(rule, connection)
+            }
+        })?;
+        Some(MatchedRule { policy: policy.name.clone(), rule })
+    })
 }
 
 /// Nothing but a DENY rule that would not match without the class refuses a probe.
@@ -52,11 +84,9 @@ fn probe(
     selected: &[Arc<str>],
     probe: &Attributes<'_>,
 ) -> Result<Option<MatchedRule>, Denied> {
-    let anyone = Attributes { class: None, ..probe.clone() };
-    for policy in applying(policies, namespace, selected) {
+    for policy in applying(policies, namespace, selected, |policy| !policy.dry_run) {
         for (place, rule) in policy.rules.iter().enumerate() {
-            let because = rule_matches(rule, probe) && !rule_matches(rule, &anyone);
-            if policy.action == Action::Deny && because {
+            if policy.action == Action::Deny && is_about_probes(rule, probe) {
                 let policy = Some(policy.name.clone());
                 return Err(Denied { policy, rule: Some(place), reason: DenyReason::DenyMatched });
             }
@@ -65,11 +95,25 @@ fn probe(
     Ok(None)
 }
 
+fn is_probe(connection: &Attributes<'_>) -> bool {
+    connection.source.is_none() && connection.class == Some(SourceClass::Probe)
+}
+
+/// Whether a rule matches a probe, and would not if it were none.
+fn is_about_probes(rule: &Rule, probe: &Attributes<'_>) -> bool {
+    rule_matches(rule, probe) && !rule_matches(rule, &Attributes { class: None, ..probe.clone() })
+}
+
 /// The policies that apply, in the order in which the first of several that match is told.
-fn applying<'a>(policies: &'a [Policy], namespace: &str, selected: &[Arc<str>]) -> Vec<&'a Policy> {
+fn applying<'a>(
+    policies: &'a [Policy],
+    namespace: &str,
+    selected: &[Arc<str>],
+    wanted: impl Fn(&Policy) -> bool,
+) -> Vec<&'a Policy> {
     let named = |policy: &Policy| selected.iter().any(|key| key.as_ref() == policy.name.to_string());
     let mut applying: Vec<(u8, &Policy)> = Vec::new();
-    for policy in policies.iter().filter(|policy| !policy.dry_run) {
+    for policy in policies.iter().filter(|policy| wanted(policy)) {
         match policy.scope {
             Scope::Global => applying.push((0, policy)),
             Scope::Namespace if policy.name.namespace.as_ref() == namespace => applying.push((1, policy)),

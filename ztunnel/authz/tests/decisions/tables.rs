@@ -117,7 +117,10 @@ fn an_identity_is_of_no_class() {
 fn a_probe_is_refused_by_nothing_but_a_rule_that_means_probes() {
     let probe = Attributes { class: Some(SourceClass::Probe), ..plaintext() };
     let everyone = [policy("all", Action::Deny, [Rule::default()]), policy("none", Action::Allow, [])];
-    assert!(set(everyone).evaluate(&probe).is_ok());
+    assert!(set(everyone.clone()).evaluate(&probe).is_ok());
+    let tried = set(everyone.map(|policy| Policy { dry_run: true, ..policy }));
+    assert_eq!(tried.observe(&probe).dry_run, None, "nor would it be");
+    assert!(tried.observe(&plaintext()).dry_run.is_some());
     let rule = from(Match { principals: vec![of("ambient.mesh/probe")], ..Match::default() });
     let set = set([policy("no-probes", Action::Deny, [rule])]);
     assert!(set.names_probes());

@@ -93,6 +93,20 @@ fn a_probe_passes_what_keeps_others_out_unless_a_policy_means_probes() {
 }
 
 #[test]
+fn a_dry_run_would_refuse_others_and_no_probe() {
+    let mut world = World::new();
+    let mut allow = deny("try", principal("cluster.local/ns/shop/sa/friend"));
+    (allow.action, allow.dry_run) = (Action::Allow, true);
+    world.govern(allow);
+    let refused = |is_probe| {
+        let admission = try_plain(&world, "10.9.0.1", is_probe).unwrap();
+        admission.policies.observe(&admission.attributes()).dry_run.is_some()
+    };
+    assert!(refused(false));
+    assert!(!refused(true));
+}
+
+#[test]
 fn network_policies_judge_the_port_behind_the_tunnel_and_are_asked_again() {
     let mut world = World::new();
     let peer = pod("shop", "friend", "10.9.0.1", "there");
