@@ -3,7 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use e2e::calls::{greeted, outbound, shop};
-use harness::{AccessRecord, Lab, LabError, Mesh, MeshOptions, Pod, Stack, WIRE_V4, eventually, serve};
+use harness::{
+    AccessRecord, Lab, LabError, Mesh, MeshOptions, Pod, Stack, WIRE_V4, WIRE_V6, eventually, serve,
+};
 use serde_json::json;
 
 use crate::mall::PORT;
@@ -52,17 +54,22 @@ fn an_entry_without_an_address_is_given_one_that_its_name_leads_to() -> Result<(
 
 #[test]
 fn an_entry_by_dns_is_looked_up_when_it_is_called() -> Result<(), LabError> {
-    let lab = Lab::up(&shop(Stack::V4))?;
-    let dns = serve::Dns::start(lab.wire(), &[("db.test", &[WIRE_V4])])?;
+    looked_up(Stack::V4, "A", WIRE_V4)?;
+    looked_up(Stack::V6, "AAAA", WIRE_V6)
+}
+
+fn looked_up(stack: Stack, kind: &str, wire: IpAddr) -> Result<(), LabError> {
+    let lab = Lab::up(&shop(stack))?;
+    let dns = serve::Dns::start(lab.wire(), &[("db.test", &[wire])])?;
     let outside = lab.serve_outside(PORT, serve::banner("outside"))?;
     let resolvers = lab.folder().join("resolv.conf");
-    std::fs::write(&resolvers, format!("nameserver {WIRE_V4}\n"))?;
+    std::fs::write(&resolvers, format!("nameserver {wire}\n"))?;
     let config = json!({ "dns": { "resolvConf": resolvers } });
     let mesh = Mesh::on(lab, &MeshOptions { config, ..MeshOptions::default() })?;
     let client = mesh.pod("shop/client");
     mesh.apply(&entry("hosts: [db.test], resolution: DNS", ""))?;
     let address = eventually("the mesh answers for the name", || {
-        Ok(Some(resolved(&client, "A", "db.test")?).filter(|ip| *ip != WIRE_V4))
+        Ok(Some(resolved(&client, kind, "db.test")?).filter(|ip| *ip != wire))
     })?;
     let record = heard_by(&mesh, (address, 80).into(), "outside")?;
     assert_eq!((record.path.as_str(), record.service.as_deref()), ("direct", Some("db.test")));
@@ -73,21 +80,26 @@ fn an_entry_by_dns_is_looked_up_when_it_is_called() -> Result<(), LabError> {
 
 #[test]
 fn workload_entries_and_pods_that_an_entry_selects_answer_for_it() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    selected(Stack::V4, "192.0.2.10")?;
+    selected(Stack::V6, "2001:db8::10")
+}
+
+fn selected(stack: Stack, address: &str) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let printer = mesh.pod("legacy/printer");
     let _pod = mesh.pod("shop/server").serve(PORT, serve::banner("server"))?;
     let _machine = printer.serve(PORT, serve::banner("machine"))?;
     mesh.patch("Pod", "shop", "server", &json!({ "metadata": { "labels": { "tier": "db" } } }))?;
     mesh.apply(&format!(
         "apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {{name: vm, namespace: shop}}\n\
-         spec: {{address: {}, labels: {{tier: db}}, serviceAccount: vm}}\n",
+         spec: {{address: \"{}\", labels: {{tier: db}}, serviceAccount: vm}}\n",
         printer.ip()
     ))?;
     mesh.apply(&entry(
-        "hosts: [db.test], addresses: [192.0.2.10], resolution: STATIC",
+        &format!("hosts: [db.test], addresses: [\"{address}\"], resolution: STATIC"),
         "workloadSelector: {labels: {tier: db}}",
     ))?;
-    let address = ([192, 0, 2, 10], 80).into();
+    let address = SocketAddr::new(address.parse().expect("an address"), 80);
     assert_eq!(heard_by(&mesh, address, "server")?.path, "hbone");
     assert_eq!(heard_by(&mesh, address, "machine")?.path, "direct");
     Ok(())
@@ -95,10 +107,15 @@ fn workload_entries_and_pods_that_an_entry_selects_answer_for_it() -> Result<(),
 
 #[test]
 fn an_entry_without_resolution_passes_its_range_on_to_where_the_client_wanted() -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(Stack::V4))?;
+    passed_on(Stack::V4, "172.30.0.0/30", WIRE_V4)?;
+    passed_on(Stack::V6, "fd00:30::/126", WIRE_V6)
+}
+
+fn passed_on(stack: Stack, range: &str, wire: IpAddr) -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(stack))?;
     let _outside = mesh.serve_outside(80, serve::banner("outside"))?;
-    mesh.apply(&entry("hosts: [net.test], addresses: [172.30.0.0/30], resolution: NONE", ""))?;
-    let address = (WIRE_V4, 80).into();
+    mesh.apply(&entry(&format!("hosts: [net.test], addresses: [\"{range}\"], resolution: NONE"), ""))?;
+    let address = (wire, 80).into();
     let record = eventually("the entry is known", || {
         let record = heard_by(&mesh, address, "outside")?;
         Ok(record.service.is_some().then_some(record))
