@@ -1,44 +1,63 @@
 //! What pods may reach outside of the mesh.
 
 use std::io::{ErrorKind, Read};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use e2e::calls::{exchange, opened};
-use harness::{LabError, Mesh, Pod, WIRE_V4, eventually, serve};
+use harness::{LabError, Mesh, Pod, Stack, WIRE_V4, WIRE_V6, eventually, serve};
 use serde_json::json;
 
-use crate::scene::{mesh, namespace, until};
+use crate::scene::{mesh_over, namespace, until};
 
 const LISTED: &str = "api.example.test";
 const OTHER: &str = "other.test";
-/// An address outside that nobody knows.
-const FOREIGN: &str = "198.51.100.53";
 
-/// A mesh whose daemons believe the name server outside.
-fn restricted(shop: &str) -> Result<Mesh, LabError> {
-    mesh(shop, json!({ "dns": { "clusterResolvers": [WIRE_V4.to_string()] } }))
+/// The world outside, over one family.
+#[derive(Clone, Copy)]
+struct World {
+    stack: Stack,
+    wire: IpAddr,
+    /// An address there that nobody knows.
+    foreign: &'static str,
+    /// What names are asked for.
+    kind: &'static str,
 }
 
-fn ask(pod: &Pod, name: &str) -> Result<String, LabError> {
-    Ok(pod.sh(&format!("dig +short +tries=1 {name} A"))?.trim().to_owned())
+const WORLDS: [World; 2] = [
+    World { stack: Stack::V4, wire: WIRE_V4, foreign: "198.51.100.53", kind: "A" },
+    World { stack: Stack::V6, wire: WIRE_V6, foreign: "2001:db8::53", kind: "AAAA" },
+];
+
+/// A mesh whose daemons believe the name server outside.
+fn restricted(World { stack, wire, .. }: World, shop: &str) -> Result<Mesh, LabError> {
+    mesh_over(stack, shop, json!({ "dns": { "clusterResolvers": [wire.to_string()] } }))
+}
+
+fn ask(pod: &Pod, name: &str, kind: &str) -> Result<String, LabError> {
+    Ok(pod.sh(&format!("dig +short +tries=1 {name} {kind}"))?.trim().to_owned())
 }
 
 #[test]
 fn a_name_on_the_list_opens_its_address_once_the_pod_has_asked_for_it() -> Result<(), LabError> {
+    WORLDS.into_iter().try_for_each(opened_by_its_name)
+}
+
+fn opened_by_its_name(world: World) -> Result<(), LabError> {
+    let World { wire, kind, .. } = world;
     let settings = "ambient.mesh/egress: deny, ambient.mesh/egress-allow: \"*.example.test\"";
-    let mesh = restricted(settings)?;
-    let dns = serve::Dns::start(mesh.wire(), &[(LISTED, &[WIRE_V4]), (OTHER, &[WIRE_V4])])?;
+    let mesh = restricted(world, settings)?;
+    let dns = serve::Dns::start(mesh.wire(), &[(LISTED, &[wire]), (OTHER, &[wire])])?;
     let outside = mesh.serve_outside(0, serve::echo())?;
     let (client, near) = (mesh.pod("shop/client"), mesh.pod("shop/near"));
-    let there = SocketAddr::new(WIRE_V4, outside.port());
+    let there = SocketAddr::new(wire, outside.port());
 
     assert!(opened(&client, there).is_err(), "nobody has asked for a name yet");
-    assert_eq!(ask(&client, OTHER)?, WIRE_V4.to_string());
+    assert_eq!(ask(&client, OTHER, kind)?, wire.to_string());
     assert!(opened(&client, there).is_err(), "that name is not on the list");
     assert!(outside.peers().is_empty());
 
-    assert_eq!(ask(&client, LISTED)?, WIRE_V4.to_string());
+    assert_eq!(ask(&client, LISTED, kind)?, wire.to_string());
     opened(&client, there)?;
     assert!(opened(&near, there).is_err(), "what one pod has asked for is no other's");
     assert!(dns.asked().iter().any(|name| name == LISTED));
@@ -55,14 +74,19 @@ fn a_name_on_the_list_opens_its_address_once_the_pod_has_asked_for_it() -> Resul
 
 #[test]
 fn where_unknown_destinations_are_denied_unknown_name_servers_hear_nothing() -> Result<(), LabError> {
-    let mesh = restricted("ambient.mesh/egress: log")?;
-    let dns = serve::Dns::start(mesh.wire(), &[(OTHER, &[WIRE_V4])])?;
-    let added = mesh.wire().shell(&format!("ip address add {FOREIGN}/32 dev lo")).status()?;
+    WORLDS.into_iter().try_for_each(unheard)
+}
+
+fn unheard(world: World) -> Result<(), LabError> {
+    let World { wire, foreign, kind, .. } = world;
+    let mesh = restricted(world, "ambient.mesh/egress: log")?;
+    let dns = serve::Dns::start(mesh.wire(), &[(OTHER, &[wire])])?;
+    let added = mesh.wire().shell(&format!("ip address add {foreign} dev lo")).status()?;
     assert!(added.success());
     let client = mesh.pod("shop/client");
-    let asked = |name: &str| client.sh(&format!("dig +tcp +tries=1 @{FOREIGN} {name} A"));
+    let asked = |name: &str| client.sh(&format!("dig +tcp +tries=1 @{foreign} {name} {kind}"));
     let answer = asked(OTHER)?;
-    assert!(answer.contains("status: NOERROR") && answer.contains(&WIRE_V4.to_string()), "{answer}");
+    assert!(answer.contains("status: NOERROR") && answer.contains(&wire.to_string()), "{answer}");
     mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
     eventually("an unknown name server is not asked", || {
         Ok(asked("secret.test")?.contains("status: REFUSED").then_some(()))
@@ -70,22 +94,27 @@ fn where_unknown_destinations_are_denied_unknown_name_servers_hear_nothing() -> 
     let before = dns.asked().len();
     asked("another-secret.test")?;
     assert_eq!(dns.asked().len(), before);
-    assert_eq!(ask(&client, OTHER)?, WIRE_V4.to_string(), "the cluster's own is");
+    assert_eq!(ask(&client, OTHER, kind)?, wire.to_string(), "the cluster's own is");
     Ok(())
 }
 
 #[test]
 fn a_list_that_changes_reaches_live_connections_within_a_second() -> Result<(), LabError> {
-    let mesh = restricted("ambient.mesh/egress: log")?;
+    WORLDS.into_iter().try_for_each(changed)
+}
+
+fn changed(world: World) -> Result<(), LabError> {
+    let wire = world.wire;
+    let mesh = restricted(world, "ambient.mesh/egress: log")?;
     let outside = mesh.serve_outside(0, serve::echo())?;
     let client = mesh.pod("shop/client");
-    let there = SocketAddr::new(WIRE_V4, outside.port());
+    let there = SocketAddr::new(wire, outside.port());
     let mut stream = opened(&client, there)?;
 
     let listed = format!("ambient.mesh/egress: deny, ambient.mesh/egress-allow: \"{there}\"");
     mesh.apply(&namespace(&listed))?;
     let elsewhere = mesh.serve_outside(0, serve::echo())?;
-    until("another port is denied", false, &client, SocketAddr::new(WIRE_V4, elsewhere.port()))?;
+    until("another port is denied", false, &client, SocketAddr::new(wire, elsewhere.port()))?;
     exchange(&mut stream)?;
 
     mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
@@ -100,14 +129,18 @@ fn a_list_that_changes_reaches_live_connections_within_a_second() -> Result<(), 
 
 #[test]
 fn a_list_that_changes_while_somebody_outside_is_dialled_resets_both_ends() -> Result<(), LabError> {
-    let mesh = restricted("ambient.mesh/egress: log")?;
-    let (slow, elsewhere) =
-        (serve::Full::start(mesh.wire(), WIRE_V4)?, mesh.serve_outside(0, serve::echo())?);
+    WORLDS.into_iter().try_for_each(changed_while_dialled)
+}
+
+fn changed_while_dialled(world: World) -> Result<(), LabError> {
+    let wire = world.wire;
+    let mesh = restricted(world, "ambient.mesh/egress: log")?;
+    let (slow, elsewhere) = (serve::Full::start(mesh.wire(), wire)?, mesh.serve_outside(0, serve::echo())?);
     let client = mesh.pod("shop/client");
     let mut dialling = client.connect(slow.address()?)?;
     slow.dialled_from(client.netns())?;
     mesh.apply(&namespace("ambient.mesh/egress: deny"))?;
-    until("everybody outside is denied", false, &client, SocketAddr::new(WIRE_V4, elsewhere.port()))?;
+    until("everybody outside is denied", false, &client, SocketAddr::new(wire, elsewhere.port()))?;
     for said in [slow.next()?, dialling.read(&mut [0])] {
         assert_eq!(said.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
     }
