@@ -16,7 +16,7 @@ use crate::scene::{ECHO, Scene, cluster};
 #[test]
 fn an_address_that_is_used_again_a_thousand_times_never_gets_a_connection_that_was_for_another()
 -> Result<(), LabError> {
-    let mut cluster = cluster(Stack::V4);
+    let mut cluster = cluster(Stack::Dual);
     // What comes is let in under an identity that was proved, or not at all.
     cluster.yaml(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n\
@@ -54,7 +54,8 @@ fn an_address_that_is_used_again_a_thousand_times_never_gets_a_connection_that_w
     check_records(&scene, &heard.answers)
 }
 
-/// How many addresses pass on at a time: every other one is of the client's own node.
+/// How many addresses pass on at a time. Every other one is of the client's own node; half are IPv6, of pods that have
+/// nothing else.
 const ADDRESSES: usize = 20;
 
 /// How often each of them does.
@@ -198,7 +199,12 @@ fn caller(place: usize) -> String {
 /// Where an address is, and which one.
 fn at(place: usize) -> (&'static str, IpAddr) {
     let (node, number) = if place.is_multiple_of(2) { ("node2", 2) } else { ("node1", 1) };
-    (node, IpAddr::from([10, 244, number, 200 + u8::try_from(place).expect("there are few")]))
+    let host = 200 + u8::try_from(place).expect("there are few");
+    let ip = match place / 2 % 2 {
+        0 => IpAddr::from([10, 244, number, host]),
+        _ => IpAddr::from([0xfd00, 0x244, number.into(), 0, 0, 0, 0, host.into()]),
+    };
+    (node, ip)
 }
 
 /// Gives every address to its next tenant; those before are served to the last.
