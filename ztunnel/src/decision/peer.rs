@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use identity::SpiffeId;
-use mesh::{Network, NetworkAddress, Snapshot, Workload};
+use mesh::{Network, NetworkAddress, Snapshot, Workload, WorkloadKind};
 
 /// What becomes of peers at addresses that the mesh knows nobody at: nodes that masquerade, other networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,7 @@ pub enum PeerMismatch {
 }
 
 /// The workload that a tunnel comes from. While an address passes from one workload to another, either may be there.
+/// Where only entries are, whom their services name is expected as well, as another mesh's workload: none of ours.
 ///
 /// # Errors
 /// When only workloads of other identities are at its address, or nobody is and strangers are refused.
@@ -63,6 +64,10 @@ pub fn verify_peer<'a>(
     if let Some(workload) = there.iter().find(|workload| workload.is(presented)) {
         return Ok(Some(workload));
     }
+    let is_entry = |workload: &Arc<Workload>| workload.profile.kind == WorkloadKind::Entry;
+    if there.iter().all(is_entry) && there.iter().any(|entry| is_named(snapshot, entry, presented)) {
+        return Ok(None);
+    }
     let presented = presented.clone();
     match (there.first(), strangers) {
         (None, Strangers::Accept) => Ok(None),
@@ -72,4 +77,10 @@ pub fn verify_peer<'a>(
             None => PeerMismatch::NoIdentity { ip, presented },
         }),
     }
+}
+
+/// Whether a service that a workload serves names `presented` as who may answer.
+fn is_named(snapshot: &Snapshot, workload: &Workload, presented: &SpiffeId) -> bool {
+    let mut services = workload.services.iter().filter_map(|key| snapshot.service(key));
+    services.any(|service| service.subject_alt_names.contains(presented))
 }

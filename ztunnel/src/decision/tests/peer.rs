@@ -1,8 +1,8 @@
 //! Whether a peer is who the mesh says is there.
 
-use mesh::{Network, Workload};
+use mesh::{Network, Workload, WorkloadKind};
 
-use super::samples::{World, pod, with_profile};
+use super::samples::{World, pod, service, with_profile};
 use crate::decision::{PeerMismatch, Strangers, verify_peer};
 
 #[test]
@@ -57,6 +57,28 @@ fn a_peer_at_the_address_of_a_workload_without_an_identity_is_refused() {
     }));
     let error = verify(&world, "10.0.1.1", "cart", Strangers::Accept).unwrap_err();
     assert!(matches!(error, PeerMismatch::NoIdentity { .. }));
+}
+
+#[test]
+fn where_an_entry_is_whom_its_service_names_is_expected_and_where_a_pod_is_nobody_else() {
+    let partner = "spiffe://cluster.local/ns/shop/sa/partner";
+    let entry = with_profile(pod("shop", "entry", "10.0.1.1", ""), |it| it.kind = WorkloadKind::Entry);
+    for (at, expected) in
+        [(vec![entry.clone()], true), (vec![entry, pod("shop", "cart", "10.0.1.1", "there")], false)]
+    {
+        let mut world = World::new();
+        let mut called = service("shop", "partner", "10.1.0.1", &[&at[0]]);
+        called.subject_alt_names = [partner.parse().unwrap()].into();
+        let key = called.key.clone();
+        world.serve(called);
+        for mut workload in at {
+            workload.services = [key.clone()].into();
+            world.put(workload);
+        }
+        let found = verify(&world, "10.0.1.1", "partner", Strangers::Refuse);
+        assert_eq!(found.is_ok_and(|found| found.is_none()), expected, "it is none of our workloads");
+        assert!(verify(&world, "10.0.1.1", "thief", Strangers::Accept).is_err());
+    }
 }
 
 fn verify(
