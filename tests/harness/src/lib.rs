@@ -23,6 +23,7 @@
 
 mod access;
 mod admin;
+mod audit;
 mod authority;
 mod capture;
 mod cluster;
@@ -48,6 +49,7 @@ mod wiring;
 
 pub use access::AccessRecord;
 pub use admin::Answer;
+pub use audit::AuditLine;
 pub use authority::Authority;
 pub use capture::{Capture, Marker};
 pub use cluster::{Cluster, Document};

@@ -2,6 +2,7 @@
 //!
 //! Time is compressed: certificates last seconds instead of a day.
 
+mod audit;
 mod clocks;
 mod load;
 mod outage;

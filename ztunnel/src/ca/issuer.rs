@@ -94,7 +94,8 @@ impl Issuer {
         // Istio's clients take all of the last text for roots.
         cert_chain.push(pem_of(&root.trusted));
         let serial = serial_number(&chain[0]).unwrap_or_default();
-        tracing::info!(target: "audit", caller = caller.name, %identity, serial, ?ttl, "certificate signed");
+        let caller = caller.name;
+        tracing::info!(target: "audit", caller, %identity, %peer, serial, ?ttl, "certificate signed");
         Ok(CertificateResponse { cert_chain })
     }
 
