@@ -4,8 +4,10 @@
 
 mod audit;
 mod clocks;
+mod federation;
 mod load;
 mod outage;
+mod partner;
 mod pki;
 mod revocation;
 mod root;

@@ -1,6 +1,7 @@
 //! An operator's own certificates.
 
-use harness::Authority;
+use std::path::Path;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
@@ -78,9 +79,9 @@ impl Signing {
     }
 }
 
-/// A list, in PEM, of certificates that the CA's self-made root has signed and takes back.
-pub(crate) fn revocation_list(ca: &Authority, serials: &[String]) -> String {
-    let read = |name: &str| std::fs::read_to_string(ca.root_folder().join(name)).expect("the CA made a root");
+/// A list, in PEM, of certificates that a CA's self-made root, in a folder, has signed and takes back.
+pub(crate) fn revocation_list(root: &Path, serials: &[String]) -> String {
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("the CA made a root");
     let key = KeyPair::from_pem(&read("root-key.pem")).expect("a key");
     let issuer = Issuer::from_ca_cert_pem(&read("root-cert.pem"), key).expect("a root");
     let now = std::time::SystemTime::now();

@@ -16,7 +16,10 @@ fn a_client_whose_certificate_is_revoked_is_cut_and_refused_and_others_are_not()
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let (_server, there) = echo(&server)?;
     let (mut live, mut others) = (opened(&client, there)?, opened(&near, there)?);
-    std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[serial(&mesh, &client)?]))?;
+    std::fs::write(
+        lists.path().join("crl.pem"),
+        revocation_list(&mesh.ca().root_folder(), &[serial(&mesh, &client)?]),
+    )?;
 
     assert!(!matches!(live.read(&mut [0]), Ok(1..)), "the connection of a revoked client ends");
     let node = mesh.daemon("node2");
@@ -40,7 +43,10 @@ fn a_server_whose_certificate_is_revoked_is_left_and_not_called_again() -> Resul
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let (_server, there) = echo(&server)?;
     let mut live = opened(&client, there)?;
-    std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[serial(&mesh, &server)?]))?;
+    std::fs::write(
+        lists.path().join("crl.pem"),
+        revocation_list(&mesh.ca().root_folder(), &[serial(&mesh, &server)?]),
+    )?;
 
     assert!(!matches!(live.read(&mut [0]), Ok(1..)), "the connection to a revoked server ends");
     assert!(opened(&client, there).is_err(), "it is not called again");
@@ -50,7 +56,7 @@ fn a_server_whose_certificate_is_revoked_is_left_and_not_called_again() -> Resul
     node.wait_metric("istio_crl_policy_rejections_total", &[("reporter", "source")], |count| count >= 2.0)?;
 
     // The list is taken back.
-    std::fs::write(lists.path().join("crl.pem"), revocation_list(mesh.ca(), &[]))?;
+    std::fs::write(lists.path().join("crl.pem"), revocation_list(&mesh.ca().root_folder(), &[]))?;
     eventually("the server is called again", || Ok(opened(&client, there).ok()))?;
     Ok(())
 }
