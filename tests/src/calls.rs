@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use harness::{
     AccessRecord, Cluster, Daemon, LabError, Marker, Node, PATIENCE, Packets, Pod, PodSpec, Stack, eventually,
@@ -65,6 +66,22 @@ pub fn opened_on(node: &Node, to: SocketAddr) -> io::Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE))?;
     exchange(&mut stream)?;
     Ok(stream)
+}
+
+/// Waits until a connection is cut, which must be within a second.
+///
+/// # Errors
+/// When nothing comes in time at all.
+///
+/// # Panics
+/// When it takes longer, or something else comes.
+pub fn cut_soon(stream: &mut TcpStream) -> Result<(), LabError> {
+    let began = Instant::now();
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let end = stream.read(&mut [0]).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(io::ErrorKind::ConnectionReset)), "{end:?}");
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
+    Ok(())
 }
 
 /// What a server that speaks first says, and the client's own address.

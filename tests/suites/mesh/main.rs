@@ -7,6 +7,7 @@ mod enrolment;
 mod failure;
 mod identity;
 mod leaving;
+mod live;
 mod node;
 mod policy;
 mod restart;

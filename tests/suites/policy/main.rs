@@ -2,6 +2,7 @@
 
 mod broken;
 mod egress;
+mod entries;
 mod examples;
 mod network;
 mod scene;

@@ -247,6 +247,11 @@ impl Writer {
         if known == node {
             return;
         }
+        let addresses = |of: &Option<Arc<HostNode>>| {
+            of.iter().flat_map(|node| node.addresses.iter().copied()).collect::<HashSet<_>>()
+        };
+        let moved = addresses(&known).symmetric_difference(&addresses(&node)).copied().collect::<Vec<_>>();
+        self.changes.node_addresses.extend(moved);
         for address in known.iter().flat_map(|known| &known.addresses) {
             if self.next.node_by_address(*address).is_some_and(|owner| owner.name == name) {
                 self.next.node_addresses.remove(address);

@@ -14,6 +14,14 @@ use crate::{Network, NetworkAddress, WorkloadUid};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct Hostname(pub Arc<str>);
 
+impl Hostname {
+    /// The names that cover a host, most specific first: `a.b.c`, `*.b.c`, `*.c`.
+    pub fn covering(host: &str) -> impl Iterator<Item = Self> {
+        let labels = host.match_indices('.').map(|(dot, _)| Self(format!("*{}", &host[dot..]).into()));
+        std::iter::once(Self(host.into())).chain(labels)
+    }
+}
+
 /// A service's key: the namespace it is defined in, and its host name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ServiceKey {

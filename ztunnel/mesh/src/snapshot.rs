@@ -132,7 +132,7 @@ impl Snapshot {
 
     /// Services whose host name covers `host`: those of that very name, then wildcards, most specific first.
     pub fn services_by_hostname(&self, host: &str) -> impl Iterator<Item = &Arc<Service>> {
-        patterns(host).flat_map(|pattern| self.hostnames.claims(&pattern))
+        Hostname::covering(host).flat_map(|pattern| self.hostnames.claims(&pattern))
     }
 
     /// The node of that name.
@@ -212,10 +212,4 @@ fn better(one: &Service, other: &Service, namespace: &str) -> bool {
         (service.key.namespace.as_ref() != namespace, !service.canonical, service.created)
     };
     (rank(one), &one.key) < (rank(other), &other.key)
-}
-
-/// `a.b.c`, `*.b.c`, `*.c`.
-fn patterns(host: &str) -> impl Iterator<Item = Hostname> {
-    let labels = host.match_indices('.').map(|(dot, _)| Hostname(format!("*{}", &host[dot..]).into()));
-    std::iter::once(Hostname(host.into())).chain(labels)
 }

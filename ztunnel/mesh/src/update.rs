@@ -1,5 +1,6 @@
 //! What a source tells the store, and what the store tells those who follow it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::{Policy, PolicyName, Touched};
@@ -51,6 +52,8 @@ pub struct ChangeSet {
     pub namespaces: Vec<Arc<str>>,
     /// Nodes that came, went or changed.
     pub nodes: Vec<Arc<str>>,
+    /// Addresses that came to be a node's, or are no longer.
+    pub node_addresses: Vec<IpAddr>,
     /// Changes are missing from this list: look at everything.
     pub resync: bool,
 }

@@ -2,11 +2,13 @@
 //! connection, and returns a value; whoever asked dials, and asks again with what it tried when that fails.
 
 mod admission;
+mod departure;
 mod inbound;
 mod outbound;
 mod outside;
 mod peer;
 mod plan;
+mod reach;
 mod refusal;
 mod waypoint;
 
@@ -14,11 +16,13 @@ mod waypoint;
 pub(crate) mod tests;
 
 pub use admission::Admission;
+pub use departure::Departure;
 pub use inbound::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_plaintext, node_local};
 pub use outbound::{Call, Settings, outbound};
-pub use outside::{Outside, is_egress_name, may_query};
+pub use outside::{is_egress_name, may_query};
 pub use peer::{PeerMismatch, Strangers, verify_peer};
 pub use plan::{Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
+pub use reach::is_protected;
 pub use refusal::{Refusal, Refused};
 
 use crate::redirect::{HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};

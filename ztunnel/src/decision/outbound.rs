@@ -10,6 +10,7 @@ use mesh::{
 };
 
 use super::outside::outside;
+use super::reach::{Called, address_of, is_protected, may_be_plain, receiver};
 use super::waypoint;
 use super::{Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
 use crate::redirect::HBONE_PORT;
@@ -66,20 +67,10 @@ impl Decision<'_> {
         if is_ours(port) && (ip.is_loopback() || source.addresses.contains(&ip)) {
             return Err(Refused::new(Refusal::OwnPort { port }));
         }
-        let address = NetworkAddress::new(source.profile.network.clone(), ip);
-        let namespace = &*source.profile.namespace;
-        if let Some(service) = self.snapshot.service_with_address(&address, port, namespace) {
-            // A ServiceEntry says nothing about ports that it doesn't list, on addresses that aren't the mesh's to give.
-            if service.canonical || service.has_port(port) {
-                return self.to_service(service);
-            }
-        }
-        if let Some(workload) = self.snapshot.workload_by_address(&address) {
-            return self.to_named_workload(workload);
-        }
-        match self.snapshot.service_with_range(&address, port, namespace) {
-            Some(service) => self.to_service(service),
-            None => self.to_outside(),
+        match Called::by(self.snapshot, source, self.destination) {
+            Called::Service(service) => self.to_service(service),
+            Called::Workload(workload) => self.to_named_workload(workload),
+            Called::Nobody => self.to_outside(),
         }
     }
 
@@ -90,8 +81,7 @@ impl Decision<'_> {
             return self.to_waypoint(waypoint, Some(service), None);
         }
         if service.resolution == Resolution::Passthrough {
-            let (destination, service) = (self.destination, Some(service.clone()));
-            return Ok(Plan::Passthrough { destination, passed: Passed::Service, service });
+            return self.passed_by(service);
         }
         let port = self.destination.port();
         let chosen =
@@ -102,6 +92,16 @@ impl Decision<'_> {
                     .of_service(Some(service))
             })?;
         self.to_upstream(Upstream::chosen(chosen, &service.key, port, Some(service)))
+    }
+
+    /// To the very address that was dialled, as a service says. It opens nothing of a pod that is there.
+    fn passed_by(&self, service: &Arc<Service>) -> Result<Plan, Refused> {
+        let destination = self.destination;
+        let there = address_of(self.call.source, destination.ip());
+        if let Some(workload) = self.snapshot.workload_by_address(&there) {
+            self.may_be_plain(workload, destination, Some(service))?;
+        }
+        Ok(Plan::Passthrough { destination, passed: Passed::Service, service: Some(service.clone()) })
     }
 
     fn to_named_workload(&self, workload: &Arc<Workload>) -> Result<Plan, Refused> {
@@ -145,12 +145,8 @@ impl Decision<'_> {
     fn to_upstream(&self, mut upstream: Upstream) -> Result<Plan, Refused> {
         let network = match &upstream.place {
             Place::Address(address) => {
-                // An endpoint that names no pod may be one all the same.
-                let there = self.snapshot.workload_by_address(address);
-                let known = upstream.workload.as_ref();
-                if known.is_none_or(|it| is_only_listed(it) && there.is_some_and(|it| !is_only_listed(it))) {
-                    upstream.workload = there.cloned();
-                }
+                let found = receiver(self.snapshot, upstream.workload.as_ref(), address).cloned();
+                upstream.workload = found;
                 Some(&address.network)
             }
             Place::Name(_) => None,
@@ -162,14 +158,10 @@ impl Decision<'_> {
         let Some(workload) = upstream.workload.clone() else {
             return Ok(Plan::Direct { upstream, unprotected: false });
         };
-        let profile = &workload.profile;
-        match (workload.capture, profile.protocol) {
-            _ if profile.host_network => Ok(Plan::Direct { upstream, unprotected: false }),
-            (Capture::Off, _) => Ok(Plan::Direct { upstream, unprotected: false }),
+        match (workload.capture, workload.profile.protocol) {
+            _ if !is_protected(&workload) => Ok(Plan::Direct { upstream, unprotected: false }),
             (Capture::Enabled, TunnelProtocol::Hbone) => self.by_tunnel(upstream, &workload),
-            (Capture::Pending, _) | (Capture::Enabled, TunnelProtocol::Tcp) => {
-                self.unprotected(upstream, &workload)
-            }
+            _ => self.unprotected(upstream, &workload),
         }
     }
 
@@ -194,21 +186,18 @@ impl Decision<'_> {
             Place::Name(_) => self.destination.ip(),
         };
         let destination = SocketAddr::new(ip, upstream.port);
-        let policies = self.snapshot.policies_for(workload);
-        match policies.admits_plaintext(self.source_ip(ip), destination) {
-            Ok(()) => Ok(Plan::Direct { upstream, unprotected: true }),
-            Err(denied) => {
-                let refusal = Refusal::PlaintextRefused { workload: workload.uid.clone(), denied };
-                Err(Refused::new(refusal).of_service(upstream.service.as_ref()).of_workload(workload))
-            }
-        }
+        self.may_be_plain(workload, destination, upstream.service.as_ref())?;
+        Ok(Plan::Direct { upstream, unprotected: true })
     }
 
-    /// The address that the pod will have for who is at `destination`.
-    fn source_ip(&self, destination: IpAddr) -> IpAddr {
-        let own = &self.call.source.addresses;
-        let alike = own.iter().find(|ip| Family::of(**ip) == Family::of(destination));
-        alike.or_else(|| own.first()).copied().unwrap_or(destination)
+    fn may_be_plain(
+        &self,
+        workload: &Arc<Workload>,
+        destination: SocketAddr,
+        service: Option<&Arc<Service>>,
+    ) -> Result<(), Refused> {
+        may_be_plain(self.snapshot, self.call.source, workload, destination)
+            .map_err(|refusal| Refused::new(refusal).of_service(service).of_workload(workload))
     }
 
     /// Whether the bytes need not leave the daemon: two captured pods of this node that no NetworkPolicy selects. Bytes
@@ -226,11 +215,6 @@ impl Decision<'_> {
         };
         self.settings.node_local && is_here && is_free_pod(source) && is_free_pod(workload)
     }
-}
-
-/// Whether all that is known of a workload is that somebody wrote its address down.
-fn is_only_listed(workload: &Workload) -> bool {
-    workload.profile.kind == WorkloadKind::Entry && workload.capture == Capture::Off
 }
 
 impl Upstream {

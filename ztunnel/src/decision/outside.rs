@@ -7,15 +7,6 @@ use mesh::{EgressMode, NamespaceSettings, Snapshot};
 
 use super::{Passed, Refusal};
 
-/// A connection that left the mesh, to be asked about again when its namespace's settings change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outside {
-    /// Where to.
-    pub destination: SocketAddr,
-    /// The name by which it was let out, if it was by one.
-    pub name: Option<Arc<str>>,
-}
-
 /// Whether a pod of `namespace` may connect to an address that nobody has. `names` are those that the pod has resolved
 /// to it of late.
 pub(super) fn outside(
@@ -59,17 +50,6 @@ pub fn may_query(snapshot: &Snapshot, namespace: &str, server: SocketAddr, is_kn
     snapshot.namespace(namespace).is_none_or(|settings| {
         settings.egress != EgressMode::Deny || is_known || settings.egress_allow.has_address(server)
     })
-}
-
-impl Outside {
-    /// Whether it may still be.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn ask_again(&self, snapshot: &Snapshot, namespace: &Arc<str>) -> Result<(), Refusal> {
-        let names = |_| self.name.iter().cloned().collect();
-        outside(snapshot, namespace, self.destination, names).map(|_| ())
-    }
 }
 
 /// On the namespace's own list, or a host that a ServiceEntry describes.

@@ -35,6 +35,10 @@ impl Worker {
                 metered.decided_by(policy_of(error).as_ref());
                 ResponseFlag::Deny
             }
+            Cut::PlaintextRefused(denied) => {
+                metered.decided_by(denied_by(denied).as_ref());
+                ResponseFlag::Deny
+            }
             Cut::EgressRefused(_) => ResponseFlag::Deny,
             _ => ResponseFlag::Connect,
         };

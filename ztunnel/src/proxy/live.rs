@@ -1,23 +1,27 @@
 //! Connections that live: to be cut when they may no longer be, and to be listed.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use certs::describe;
-use foldhash::fast::RandomState;
 use hbone::tunnel::Tunnel;
 use identity::SpiffeId;
-use mesh::{PodUid, WorkloadUid};
+use mesh::{ChangeSet, PodUid, Snapshot, WorkloadUid};
 use slab::Slab;
 
 use super::meter::Metered;
 use super::view::ConnectionView;
-use crate::decision::{Admission, InboundError, Outside, Refusal};
+use crate::decision::{Admission, Departure};
+
+mod cut;
+mod index;
+
+pub(super) use cut::Cut;
+use cut::CutCell;
+use index::Indexes;
 
 /// The connections of one worker. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -26,11 +30,7 @@ pub(super) struct Live(Rc<RefCell<Entries>>);
 #[derive(Debug, Default)]
 struct Entries {
     slab: Slab<Entry>,
-    by_pod: HashMap<PodUid, HashSet<usize, RandomState>, RandomState>,
-    /// What comes in, by the workload that it comes from.
-    by_peer: HashMap<WorkloadUid, HashSet<usize, RandomState>, RandomState>,
-    /// Inbound tunnels by the address that they come from: who is there may become known later.
-    by_address: HashMap<IpAddr, HashSet<usize, RandomState>, RandomState>,
+    indexes: Indexes,
 }
 
 #[derive(Debug)]
@@ -65,36 +65,10 @@ pub(super) enum Peers<'a> {
 pub(super) enum Grounds {
     /// It came in.
     Inbound(Box<Admission>),
-    /// It went out of the mesh.
-    Outside(Box<Outside>),
-    /// Nothing that may change.
+    /// It went out, and nobody at its other end asks.
+    Outbound(Box<Departure>),
+    /// It went out, and whoever is at its other end asks.
     Settled,
-}
-
-/// Why a live connection is cut.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Cut {
-    /// The namespace's egress settings changed.
-    #[error("egress is no longer allowed: {0}")]
-    EgressRefused(Refusal),
-    /// Another identity is at the peer's address.
-    #[error("the peer is no longer who it was")]
-    PeerChanged,
-    /// The pod is no longer captured, or gone.
-    #[error("the pod is gone")]
-    PodGone,
-    /// Policy changed.
-    #[error("policy no longer allows the connection: {}", describe(.0))]
-    Refused(InboundError),
-    /// The daemon ends.
-    #[error("the daemon ends")]
-    Shutdown,
-}
-
-#[derive(Debug, Default)]
-struct CutCell {
-    why: RefCell<Option<Cut>>,
-    waker: RefCell<Option<Waker>>,
 }
 
 /// Keeps a connection in the list.
@@ -110,7 +84,7 @@ impl Live {
         let cut = Rc::<CutCell>::default();
         let peer = match &grounds {
             Grounds::Inbound(admission) => admission.peer.clone(),
-            Grounds::Outside(_) | Grounds::Settled => None,
+            Grounds::Outbound(_) | Grounds::Settled => None,
         };
         let what = What::Connection { cut: cut.clone(), metered: metered.clone(), grounds };
         let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer, what });
@@ -133,7 +107,7 @@ impl Live {
     /// Has the peers of a pod's tunnels dial anew for what is new.
     pub(super) fn leave(&self, pod: &PodUid) {
         let entries = self.0.borrow();
-        entries.of_pod(pod).for_each(|entry| entry.leave());
+        entries.at(entries.indexes.inbound_of(pod)).for_each(Entry::leave);
     }
 
     /// Has the peers of all tunnels dial anew for what is new.
@@ -143,7 +117,8 @@ impl Live {
 
     /// Cuts everything of a pod.
     pub(super) fn cut_pod(&self, pod: &PodUid, why: &Cut) {
-        self.0.borrow().of_pod(pod).for_each(|entry| entry.cut(why));
+        let entries = self.0.borrow();
+        entries.at(entries.indexes.of_pod(pod)).for_each(|entry| entry.cut(why));
     }
 
     /// Cuts everything.
@@ -151,13 +126,17 @@ impl Live {
         self.0.borrow().slab.iter().for_each(|(_, entry)| entry.cut(why));
     }
 
-    /// Asks `check` about each connection of a pod: it may note other grounds, or say why to cut.
-    pub(super) fn recheck_pod(&self, pod: &PodUid, mut check: impl FnMut(&mut Grounds) -> Option<Cut>) {
-        let Entries { slab, by_pod, .. } = &mut *self.0.borrow_mut();
-        for key in by_pod.get(pod).into_iter().flatten() {
-            if let Some(entry) = slab.get_mut(*key) {
-                entry.recheck(&mut check);
-            }
+    /// Asks `check` once about each connection that a change may concern, with the pod of this node that has it: it may
+    /// note other grounds, or say why to cut.
+    pub(super) fn recheck(
+        &self,
+        changes: &ChangeSet,
+        snapshot: &Snapshot,
+        mut check: impl FnMut(&PodUid, &mut Grounds) -> Option<Cut>,
+    ) {
+        let entries = &mut *self.0.borrow_mut();
+        for key in entries.indexes.concerned(changes, snapshot) {
+            entries.recheck(key, &mut check);
         }
     }
 
@@ -169,17 +148,10 @@ impl Live {
         check: impl Fn(&PodUid, IpAddr, &SpiffeId) -> bool,
     ) -> usize {
         let entries = self.0.borrow();
-        let keys: HashSet<usize, RandomState> = match peers {
-            Peers::All => entries.by_address.values().flatten().copied().collect(),
-            Peers::Of { workload, addresses } => {
-                let there = addresses.iter().filter_map(|address| entries.by_address.get(address));
-                there.chain(entries.by_peer.get(workload)).flatten().copied().collect()
-            }
-        };
         let mut cut = 0;
-        for key in keys {
-            if let Some(Entry { pod, what: What::Tunnel { tunnel, from }, .. }) = entries.slab.get(key)
-                && !check(pod, *from, tunnel.peer())
+        for entry in entries.at(entries.indexes.of_peers(peers)) {
+            if let What::Tunnel { tunnel, from } = &entry.what
+                && !check(&entry.pod, *from, tunnel.peer())
             {
                 tunnel.cut();
                 cut += 1;
@@ -188,25 +160,10 @@ impl Live {
         cut
     }
 
-    /// Asks `check` about each connection that comes from a workload, with the pod that it reaches.
-    pub(super) fn recheck_connections(
-        &self,
-        peer: &WorkloadUid,
-        mut check: impl FnMut(&PodUid, &mut Grounds) -> Option<Cut>,
-    ) {
-        let Entries { slab, by_peer, .. } = &mut *self.0.borrow_mut();
-        for key in by_peer.get(peer).into_iter().flatten() {
-            let Some(entry) = slab.get_mut(*key) else { continue };
-            let pod = entry.pod.clone();
-            entry.recheck(&mut |grounds| check(&pod, grounds));
-        }
-    }
-
     /// Has the tunnels from a workload end unless it gives a sign of life within that time.
     pub(super) fn doubt_peer(&self, peer: &WorkloadUid, within: Duration) {
         let entries = self.0.borrow();
-        let tunnels = entries.by_peer.get(peer).into_iter().flatten();
-        for entry in tunnels.filter_map(|key| entries.slab.get(*key)) {
+        for entry in entries.at(entries.indexes.of_peer(peer)) {
             if let What::Tunnel { tunnel, .. } = &entry.what {
                 tunnel.doubt(within);
             }
@@ -226,61 +183,60 @@ impl Live {
 
 impl Entries {
     fn add(&mut self, entry: Entry) -> usize {
-        let (pod, peer, address) = (entry.pod.clone(), entry.peer.clone(), entry.address());
-        let key = self.slab.insert(entry);
-        if let Some(address) = address {
-            self.by_address.entry(address).or_default().insert(key);
-        }
-        self.by_pod.entry(pod).or_default().insert(key);
-        if let Some(peer) = peer {
-            self.by_peer.entry(peer).or_default().insert(key);
-        }
+        let place = self.slab.vacant_entry();
+        let key = place.key();
+        self.indexes.add(key, &entry);
+        place.insert(entry);
         key
     }
 
     fn remove(&mut self, key: usize) {
-        fn forget<K: std::hash::Hash + Eq>(
-            index: &mut HashMap<K, HashSet<usize, RandomState>, RandomState>,
-            name: &K,
-            key: usize,
-        ) {
-            if let Some(keys) = index.get_mut(name) {
-                keys.remove(&key);
-                if keys.is_empty() {
-                    index.remove(name);
-                }
-            }
-        }
-        let Some(entry) = self.slab.try_remove(key) else { return };
-        forget(&mut self.by_pod, &entry.pod, key);
-        if let Some(peer) = &entry.peer {
-            forget(&mut self.by_peer, peer, key);
-        }
-        if let Some(address) = entry.address() {
-            forget(&mut self.by_address, &address, key);
+        if let Some(entry) = self.slab.try_remove(key) {
+            self.indexes.remove(key, &entry);
         }
     }
 
-    fn of_pod(&self, pod: &PodUid) -> impl Iterator<Item = &Entry> {
-        let keys = self.by_pod.get(pod).into_iter().flatten();
-        keys.filter_map(|key| self.slab.get(*key))
+    fn at(&self, keys: impl IntoIterator<Item = usize>) -> impl Iterator<Item = &Entry> {
+        keys.into_iter().filter_map(|key| self.slab.get(key))
+    }
+
+    fn recheck(&mut self, key: usize, check: &mut impl FnMut(&PodUid, &mut Grounds) -> Option<Cut>) {
+        let Some(Entry { pod, what: What::Connection { cut, grounds, .. }, .. }) = self.slab.get_mut(key)
+        else {
+            return;
+        };
+        let before = match grounds {
+            Grounds::Settled => return,
+            _ if cut.is_cut() => return,
+            Grounds::Outbound(departure) => Some(departure.clone()),
+            Grounds::Inbound(_) => None,
+        };
+        if let Some(why) = check(pod, grounds) {
+            cut.cut(&why);
+        }
+        if let (Some(before), Grounds::Outbound(now)) = (before, grounds)
+            && before != *now
+        {
+            self.indexes.remove_departure(key, &before);
+            self.indexes.add_departure(key, now);
+        }
     }
 }
 
 impl Entry {
-    fn recheck(&mut self, check: &mut impl FnMut(&mut Grounds) -> Option<Cut>) {
-        if let What::Connection { cut, grounds, .. } = &mut self.what
-            && let Some(why) = check(grounds)
-        {
-            cut.cut(&why);
-        }
+    /// Whether its pod opened it.
+    const fn is_outbound(&self) -> bool {
+        matches!(self.what, What::Connection { grounds: Grounds::Outbound(_) | Grounds::Settled, .. })
     }
 
-    /// Where a tunnel comes from.
-    const fn address(&self) -> Option<IpAddr> {
-        match self.what {
+    /// Where it comes from, as far as that says who it is: a tunnel, or a connection without an identity.
+    fn source(&self) -> Option<IpAddr> {
+        match &self.what {
+            What::Tunnel { from, .. } => Some(*from),
+            What::Connection { grounds: Grounds::Inbound(admission), .. } if admission.source.is_none() => {
+                Some(admission.source_ip)
+            }
             What::Connection { .. } => None,
-            What::Tunnel { from, .. } => Some(from),
         }
     }
 
@@ -298,32 +254,22 @@ impl Entry {
     }
 }
 
-impl CutCell {
-    fn cut(&self, why: &Cut) {
-        self.why.borrow_mut().get_or_insert_with(|| why.clone());
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    }
-}
-
 impl LiveGuard {
     /// Whether the connection is cut, and why. Its task is woken when it is.
     pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
-        if let Some(why) = self.cut.why.borrow().clone() {
-            return Poll::Ready(why);
-        }
-        match &mut *self.cut.waker.borrow_mut() {
-            Some(waker) => waker.clone_from(cx.waker()),
-            waker => *waker = Some(cx.waker().clone()),
-        }
-        Poll::Pending
+        self.cut.poll(cx)
     }
 }
 
 impl From<Admission> for Grounds {
     fn from(admission: Admission) -> Self {
         Self::Inbound(Box::new(admission))
+    }
+}
+
+impl From<Option<Departure>> for Grounds {
+    fn from(departure: Option<Departure>) -> Self {
+        departure.map_or(Self::Settled, |departure| Self::Outbound(Box::new(departure)))
     }
 }
 
@@ -336,23 +282,5 @@ impl Drop for LiveGuard {
 impl fmt::Debug for LiveGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveGuard").field("key", &self.key).finish_non_exhaustive()
-    }
-}
-
-impl Cut {
-    /// Whether policy is why.
-    pub(super) const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
-    }
-
-    /// The label of metrics.
-    pub(super) const fn label(&self) -> &'static str {
-        match self {
-            Self::EgressRefused(_) => "egress",
-            Self::PeerChanged => "peer_changed",
-            Self::PodGone => "pod_gone",
-            Self::Refused(_) => "policy",
-            Self::Shutdown => "shutdown",
-        }
     }
 }

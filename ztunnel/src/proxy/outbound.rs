@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use daemon::logs::{Direction, Path};
 use hbone::relay;
@@ -27,9 +27,9 @@ use super::node_local::Joined;
 use super::pod::ServedPod;
 use super::shares::Share;
 use super::tunnel_out::Asker;
-use super::worker::Worker;
+use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
 use super::workers::{Arrival, Load};
-use crate::decision::{self, Call, Outside, Passed, Plan, Refusal, Refused, Upstream};
+use crate::decision::{self, Call, Departure, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
 use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, Trace};
@@ -76,9 +76,16 @@ pub(super) struct Held {
 
 /// What carries a connection.
 enum Carrier {
-    Plain(Socket, Share<PodUid>),
+    Plain(Plain),
     Local(Box<Joined>),
     Stream(Stream),
+}
+
+/// A connection in plaintext.
+struct Plain {
+    socket: Socket,
+    address: SocketAddr,
+    file: Share<PodUid>,
 }
 
 /// Who opens it.
@@ -107,7 +114,7 @@ impl Outbound {
 
     /// The pod as the mesh knows it; a pod that was captured a moment ago may not be known yet.
     async fn source(&self) -> Option<Source> {
-        let deadline = Instant::now() + SOURCE_WAIT;
+        let deadline = Instant::now() + UNKNOWN_WAIT;
         loop {
             if let Some(workload) = self.pod.workload(&self.worker.shared.snapshots.load()).cloned() {
                 return Some(Source { identity: workload.identity(), workload });
@@ -115,7 +122,7 @@ impl Outbound {
             if Instant::now() >= deadline {
                 return None;
             }
-            tokio::time::sleep(SOURCE_POLL).await;
+            tokio::time::sleep(UNKNOWN_POLL).await;
         }
     }
 
@@ -187,7 +194,7 @@ impl Outbound {
         let file = self.worker.shared.bounds.file(&self.pod.uid);
         let file = file.map_err(|limit| self.no_file(limit))?;
         let socket = self.worker.dial(&self.pod.captured.sockets, address).await?;
-        Ok(Carrier::Plain(socket, file))
+        Ok(Carrier::Plain(Plain { socket, address, file }))
     }
 
     /// The connection would need one descriptor more than its pod may have.
@@ -241,7 +248,7 @@ impl Outbound {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
         let metered = Metered::new([worker.telemetry.open(opening)]);
-        let live = worker.listed(&self.pod.uid, &metered, grounds(plan))?;
+        let live = worker.listed(&self.pod.uid, &metered, self.grounds(plan, &carrier))?;
         self.count(source, plan);
         match carrier {
             Carrier::Stream(stream) => {
@@ -249,12 +256,21 @@ impl Outbound {
                 let relay = stream.relay(socket, metered.clone());
                 Some(worker.carry(live, metered, relay, (open, held)))
             }
-            Carrier::Plain(upstream, file) => {
+            Carrier::Plain(Plain { socket: upstream, file, .. }) => {
                 let relay = relay::join(socket, upstream, worker.buffers.clone(), metered.clone());
                 Some(worker.carry(live, metered, relay, (file, held)))
             }
             Carrier::Local(_) => None,
         }
+    }
+
+    /// What may change so that the connection must end, if anything may.
+    fn grounds(&self, plan: &Plan, carrier: &Carrier) -> Grounds {
+        let reached = match carrier {
+            Carrier::Plain(plain) => Some(plain.address),
+            Carrier::Local(_) | Carrier::Stream(_) => None,
+        };
+        Departure::of(plan, self.destination, reached).into()
     }
 
     /// Counts what is worth knowing of connections that leave the mesh's protection.
@@ -356,19 +372,6 @@ impl Outbound {
     }
 }
 
-/// What may change so that the connection must end, if anything may.
-fn grounds(plan: &Plan) -> Grounds {
-    match plan {
-        Plan::Passthrough { destination, passed, .. }
-            if !matches!(passed, Passed::Node | Passed::Service) =>
-        {
-            let name = passed.name().cloned();
-            Grounds::Outside(Box::new(Outside { destination: *destination, name }))
-        }
-        _ => Grounds::Settled,
-    }
-}
-
 /// The plan as it came about: a pod that was to be joined here may have been reached by its node's daemon.
 fn carried_out(plan: Plan, carrier: &Carrier) -> Plan {
     match (plan, carrier) {
@@ -386,10 +389,6 @@ const fn path(plan: &Plan) -> Path {
         Plan::Passthrough { .. } => Path::Passthrough,
     }
 }
-
-/// How long a pod may be captured before the mesh knows it.
-const SOURCE_WAIT: Duration = Duration::from_secs(5);
-const SOURCE_POLL: Duration = Duration::from_millis(20);
 
 /// Endpoints that are tried for one connection.
 const ATTEMPTS: usize = 3;

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use authz::Touched;
 use identity::SpiffeId;
 use mesh::{ChangeSet, PodUid, Snapshot, Workload};
 
@@ -36,26 +35,16 @@ impl Worker {
         }
     }
 
-    /// Asks again about the live connections that a change concerns: those of this node's pods whose policies, labels,
-    /// identities or namespaces changed, and those of peers that changed.
+    /// Asks again about the live connections that a change concerns.
     pub(super) fn recheck(&self, changes: &ChangeSet) {
         let snapshot = self.shared.snapshots.load_full();
-        for uid in self.pod_uids() {
-            if let Some(workload) = snapshot.workload_by_pod_uid(&uid)
-                && concerns(changes, workload)
-            {
-                self.live.recheck_pod(&uid, |grounds| self.ask_again(&snapshot, workload, grounds));
-            }
-        }
+        self.live.recheck(changes, &snapshot, |pod, grounds| {
+            self.ask_again(&snapshot, snapshot.workload_by_pod_uid(pod)?, grounds)
+        });
         let cut = self.live.recheck_peers(changes, &snapshot, self.shared.settings.strangers);
         self.count_cuts(&Cut::PeerChanged, cut);
-        for peer in &changes.workloads {
-            self.live.recheck_connections(peer, |pod, grounds| {
-                self.ask_again(&snapshot, snapshot.workload_by_pod_uid(pod)?, grounds)
-            });
-            if snapshot.workload(peer).is_none() {
-                self.live.doubt_peer(peer, GONE_PATIENCE);
-            }
+        for peer in changes.workloads.iter().filter(|uid| snapshot.workload(uid).is_none()) {
+            self.live.doubt_peer(peer, GONE_PATIENCE);
         }
     }
 
@@ -69,8 +58,12 @@ impl Worker {
                 self.count_refusal(&error);
                 Cut::Refused(error)
             }
-            Grounds::Outside(outside) => {
-                Cut::EgressRefused(outside.ask_again(snapshot, &pod.profile.namespace).err()?)
+            Grounds::Outbound(departure) => {
+                let cut = departure.ask_again(snapshot, pod).err()?.into();
+                if let Cut::PlaintextRefused(denied) = &cut {
+                    self.denied(denied);
+                }
+                cut
             }
             Grounds::Settled => return None,
         };
@@ -103,29 +96,6 @@ impl Live {
         });
         cut.sum()
     }
-}
-
-/// Whether a change may concern what decides about the connections of a workload.
-fn concerns(changes: &ChangeSet, workload: &Workload) -> bool {
-    let selected = |policy: &authz::PolicyName| {
-        workload
-            .profile
-            .policies
-            .iter()
-            .any(|named| named.split_once('/') == Some((&*policy.namespace, &*policy.name)))
-    };
-    let isolates = |key: &Arc<str>| workload.profile.network_membership.isolated_by.contains(key);
-    changes.resync
-        || changes.workloads.contains(&workload.uid)
-        || changes.namespaces.contains(&workload.profile.namespace)
-        || changes.network_policies.iter().any(isolates)
-        // Whoever comes from a node's address is known as such.
-        || !changes.nodes.is_empty()
-        || changes.policies.iter().any(|touched| match touched {
-            Touched::Everything => true,
-            Touched::Namespace(namespace) => *namespace == workload.profile.namespace,
-            Touched::Selected(policy) => selected(policy),
-        })
 }
 
 #[cfg(test)]

@@ -125,11 +125,6 @@ impl Worker {
         self.pods.borrow().get(uid).map(|served| served.pod.clone())
     }
 
-    /// The pods that are served.
-    pub(super) fn pod_uids(&self) -> Vec<mesh::PodUid> {
-        self.pods.borrow().keys().cloned().collect()
-    }
-
     /// Notes a listener whose connections are accepted.
     pub(super) fn queue(&self) -> Queue {
         self.queues.update(|count| count + 1);
@@ -279,6 +274,10 @@ fn seed() -> u64 {
 
 /// How long a pod that seems to be gone may take to answer.
 pub(super) const GONE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a pod may talk before the mesh knows it.
+pub(super) const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
+pub(super) const UNKNOWN_POLL: Duration = Duration::from_millis(20);
 
 /// Between two looks at counters and tunnels.
 const TICK: Duration = Duration::from_secs(1);

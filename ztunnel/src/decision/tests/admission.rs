@@ -1,10 +1,10 @@
 //! What let a connection in is asked again when it changes, and only what decided is.
 
 use authz::{Action, Match, Pattern, SourceClass};
-use mesh::{Change, EgressMode, IngressRule, NetworkPeer, NetworkPolicy, NetworkPort, Update, Workload};
+use mesh::{Change, IngressRule, NetworkPeer, NetworkPolicy, NetworkPort, Update, Workload};
 
 use super::samples::{World, at, deny, pod, strict, with_profile};
-use crate::decision::{Admission, InboundError, Outside, Refusal, inbound_plaintext, node_local};
+use crate::decision::{Admission, InboundError, inbound_plaintext, node_local};
 
 #[test]
 fn a_policy_that_comes_changes_or_goes_is_noticed() {
@@ -138,28 +138,6 @@ fn network_policies_judge_the_port_behind_the_tunnel_and_are_asked_again() {
     assert!(matches!(again(&world, &mut admission), Err(InboundError::Isolated(_))), "its label is gone");
     world.remove(&peer);
     assert!(again(&world, &mut admission).is_ok(), "who is gone is whom it was until its connection ends");
-}
-
-#[test]
-fn a_connection_that_left_the_mesh_is_asked_about_again() {
-    let mut world = World::new();
-    let namespace = "shop".into();
-    let outside = |name: Option<&str>| Outside {
-        destination: "192.0.2.1:443".parse().unwrap(),
-        name: name.map(Into::into),
-    };
-    let (nameless, named) = (outside(None), outside(Some("api.example.com")));
-    assert_eq!(nameless.ask_again(&world.store.snapshot(), &namespace), Ok(()));
-    world.egress_list(EgressMode::Deny, "*.example.com:443");
-    assert!(matches!(
-        nameless.ask_again(&world.store.snapshot(), &namespace),
-        Err(Refusal::UnknownDestination { .. })
-    ));
-    assert_eq!(named.ask_again(&world.store.snapshot(), &namespace), Ok(()));
-    world.egress_list(EgressMode::Deny, "192.0.2.0/24");
-    assert_eq!(nameless.ask_again(&world.store.snapshot(), &namespace), Ok(()));
-    world.egress_list(EgressMode::Deny, "*.example.com:80");
-    assert!(named.ask_again(&world.store.snapshot(), &namespace).is_err());
 }
 
 fn principal(name: &str) -> Match {

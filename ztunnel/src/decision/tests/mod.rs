@@ -1,6 +1,7 @@
 //! Decisions, by sentence.
 
 mod admission;
+mod departure;
 mod inbound;
 mod outbound;
 mod peer;

@@ -42,6 +42,12 @@ impl World {
         self.apply(Update { services: vec![Change::Upsert(service)], ..Update::default() })
     }
 
+    /// Takes out a service.
+    pub(super) fn unserve(&mut self, service: &Service) -> &mut Self {
+        let key = service.key.clone();
+        self.apply(Update { services: vec![Change::Remove(key)], ..Update::default() })
+    }
+
     /// Adds or replaces a policy.
     pub(super) fn govern(&mut self, policy: Policy) -> &mut Self {
         self.apply(Update { policies: vec![Change::Upsert(policy)], ..Update::default() })

@@ -1,18 +1,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use authz::{PolicyName, Touched};
 use certs::{Authority, Bundles, Credential, IdentityConfigs, LeafKey, LeafRequest, TrustBundle};
 use hbone::h2::Limits;
 use hbone::record;
 use hbone::socket::Socket;
 use hbone::tunnel::{Buffers, Timing, Tunnel, drive};
-use mesh::{Change, Store, Update, WorkloadUid};
+use mesh::{Change, Hostname, ServiceKey, Store, Update, WorkloadUid};
 use rustls_pki_types::UnixTime;
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::decision::tests::samples::pod;
+use crate::decision::{Departure, inbound_plaintext, node_local};
 
 /// The near end of a tunnel whose peer is `shop/client`, both ends driven.
 async fn tunnel() -> Tunnel {
@@ -91,4 +93,151 @@ fn every_tunnel_is_looked_at_when_changes_were_missed() {
     assert!(is_cut(Some("client"), "other", &missed()));
     assert!(is_cut(None, "other", &missed()));
     assert!(!is_cut(Some("client"), "client", &missed()));
+}
+
+#[test]
+fn a_change_asks_about_the_connections_that_it_concerns_and_no_others() {
+    let busy = Busy::new();
+    let all = 6 * EACH;
+    for (what, change, asked) in [
+        ("nothing", ChangeSet::default(), 0),
+        (
+            "a node that has the addresses it had",
+            ChangeSet { nodes: vec!["n".into()], ..ChangeSet::default() },
+            0,
+        ),
+        (
+            "a node's address",
+            ChangeSet { node_addresses: vec![ip("10.9.0.1")], ..ChangeSet::default() },
+            EACH,
+        ),
+        ("another's", ChangeSet { node_addresses: vec![ip("10.9.0.2")], ..ChangeSet::default() }, 0),
+        ("where some went", ChangeSet { node_addresses: vec![ip("10.0.1.1")], ..ChangeSet::default() }, EACH),
+        ("a receiver", changed("cart"), EACH),
+        ("a peer", changed("client"), EACH),
+        ("a pod of this node: what comes in, and what goes out", changed("server"), 2 * EACH),
+        ("somebody else", changed("nobody"), 0),
+        ("a service that lets some out", service("api.example.com"), EACH),
+        ("one whose name covers theirs", service("*.example.com"), EACH),
+        ("one that passes some through", service("pass.test"), EACH),
+        ("another service", service("example.com"), 0),
+        (
+            "a namespace's settings",
+            ChangeSet { namespaces: vec!["shop".into()], ..ChangeSet::default() },
+            3 * EACH,
+        ),
+        ("another namespace's", ChangeSet { namespaces: vec!["bank".into()], ..ChangeSet::default() }, 0),
+        // Those to the pods of this node, and those in plaintext to a pod of another.
+        ("a namespace's policies", policies(Touched::Namespace("shop".into())), 4 * EACH),
+        ("another namespace's policies", policies(Touched::Namespace("bank".into())), 0),
+        ("a policy that selects nobody", policies(Touched::Selected(PolicyName::new("shop", "wall"))), 0),
+        ("everything", ChangeSet { resync: true, ..ChangeSet::default() }, all),
+    ] {
+        assert_eq!(busy.asked(&change), asked, "{what}");
+    }
+}
+
+#[test]
+fn what_is_cut_is_not_asked_about_again() {
+    let busy = Busy::new();
+    let cut = |changes: &ChangeSet| {
+        let mut cut = 0;
+        busy.live.recheck(changes, &busy.store.snapshot(), |_, _| {
+            cut += 1;
+            Some(Cut::PeerChanged)
+        });
+        cut
+    };
+    assert_eq!((cut(&changed("client")), cut(&changed("client"))), (EACH, 0));
+}
+
+#[test]
+fn a_connection_is_found_by_what_lets_it_out_by_now() {
+    let busy = Busy::new();
+    busy.live.recheck(&service("pass.test"), &busy.store.snapshot(), |_, grounds| {
+        if let Grounds::Outbound(departure) = grounds {
+            departure.service = Some(Hostname("other.test".into()));
+        }
+        None
+    });
+    assert_eq!((busy.asked(&service("pass.test")), busy.asked(&service("other.test"))), (0, EACH));
+}
+
+/// A worker's connections, of each kind so many.
+const EACH: usize = 50;
+
+/// Pods `server` and `near` of this node, with connections in and out.
+struct Busy {
+    live: Live,
+    store: Store,
+    _held: Vec<LiveGuard>,
+}
+
+impl Busy {
+    fn new() -> Self {
+        let mut store = Store::new();
+        let there =
+            [("server", "10.0.0.2"), ("near", "10.0.0.3"), ("client", "10.0.0.1"), ("cart", "10.0.1.1")];
+        let workloads =
+            there.into_iter().map(|(name, ip)| Change::Upsert(pod("shop", name, ip, "here"))).collect();
+        store.apply(Update { workloads, ..Update::default() });
+        let snapshot = store.snapshot();
+        let at = |name: &str| snapshot.workload(&uid(name)).unwrap();
+        let (server, near) = (at("server"), at("near"));
+        let socket = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+        let plain = |from: &str, to: &str, local: &Workload| {
+            inbound_plaintext(&snapshot, local, ip(from), socket(to), || false).unwrap().admission
+        };
+        let known =
+            node_local(&snapshot, server, &id("client"), ip("10.0.0.1"), socket("10.0.0.2:80")).unwrap();
+        let out = |reached: &str| Departure {
+            dialled: socket(reached),
+            reached: socket(reached),
+            tunnelled: false,
+            receiver: None,
+            service: None,
+            name: None,
+        };
+        let kinds: [(&str, Grounds); 7] = [
+            ("server", known.admission.into()),
+            ("near", plain("10.9.0.1", "10.0.0.3:80", near).into()),
+            ("near", plain("10.9.0.7", "10.0.0.3:80", near).into()),
+            ("server", Some(Departure { receiver: Some(uid("cart")), ..out("10.0.1.1:80") }).into()),
+            ("near", Some(Departure { name: Some("api.example.com".into()), ..out("192.0.2.1:80") }).into()),
+            (
+                "near",
+                Some(Departure { service: Some(Hostname("pass.test".into())), ..out("192.0.2.2:80") }).into(),
+            ),
+            ("near", Grounds::Settled),
+        ];
+        let live = Live::default();
+        let list = |(name, grounds): &(&str, Grounds)| {
+            live.connection(&PodUid(format!("shop-{name}").into()), &Metered::new([]), grounds.clone())
+        };
+        let held = (0..EACH).flat_map(|_| kinds.iter().map(list).collect::<Vec<_>>()).collect();
+        Self { live, store, _held: held }
+    }
+
+    /// How many connections are asked about.
+    fn asked(&self, changes: &ChangeSet) -> usize {
+        let mut asked = 0;
+        self.live.recheck(changes, &self.store.snapshot(), |_, _| {
+            asked += 1;
+            None
+        });
+        asked
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn service(hostname: &str) -> ChangeSet {
+    let key = ServiceKey { namespace: "shop".into(), hostname: Hostname(hostname.into()) };
+    ChangeSet { services: vec![key], ..ChangeSet::default() }
+}
+
+fn policies(touched: Touched) -> ChangeSet {
+    ChangeSet { policies: vec![touched], ..ChangeSet::default() }
 }
