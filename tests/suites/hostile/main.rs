@@ -8,4 +8,5 @@ mod resources;
 mod reuse;
 mod scene;
 mod shares;
+mod terminating;
 mod trickle;

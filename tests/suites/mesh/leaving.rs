@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::calls::{exchange, opened, outbound, shop, until_served};
-use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
+use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
 /// Where servers serve.
@@ -78,15 +78,23 @@ fn a_pod_that_is_gone_is_not_waited_for() -> Result<(), LabError> {
 }
 
 #[test]
-fn a_pod_that_terminates_keeps_its_connections_until_it_is_gone() -> Result<(), LabError> {
-    [Stack::V4, Stack::V6].into_iter().try_for_each(terminating)
+fn a_pod_that_terminates_keeps_its_connections_and_what_is_new_goes_in_new_tunnels() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(terminates)
 }
 
-fn terminating(stack: Stack) -> Result<(), LabError> {
-    let mesh = Mesh::up(&shop(stack))?;
+fn terminates(stack: Stack) -> Result<(), LabError> {
+    let config = json!({ "workers": 1 });
+    let mesh = Mesh::with(&shop(stack), &MeshOptions { config, ..MeshOptions::default() })?;
     let (client, server, near) = (mesh.pod("shop/client"), mesh.pod("shop/server"), mesh.pod("shop/near"));
     let _servers = [&server, &near].map(|pod| pod.serve(PORT, serve::echo()));
-    let mut live = [opened(&client, server.at(PORT))?, opened(&client, near.at(PORT))?];
+    let mut live = vec![opened(&client, server.at(PORT))?, opened(&client, near.at(PORT))?];
+    live.push(opened(&client, server.at(PORT))?);
+    let tunnels = |wanted: f64| {
+        mesh.daemons().iter().try_for_each(|daemon| {
+            daemon.wait_metric("ambient_tunnels_open", &[], |count| count == wanted).map(drop)
+        })
+    };
+    tunnels(1.0)?;
     let ending = json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } });
     for name in ["server", "near"] {
         mesh.patch("Pod", "shop", name, &ending)?;
@@ -101,8 +109,15 @@ fn terminating(stack: Stack) -> Result<(), LabError> {
     }
     live.iter_mut().try_for_each(exchange)?;
     // Who still has its address is served: what ends has not ended yet.
-    until_served("it is called by its address", &client, server.at(PORT))?;
-    until_served("it is called by its address", &client, near.at(PORT))?;
+    for target in [&server, &near] {
+        until_served("it is called by its address", &client, target.at(PORT))?;
+        live.push(opened(&client, target.at(PORT))?);
+    }
+    tunnels(2.0)?;
     live.iter_mut().try_for_each(exchange)?;
-    Ok(())
+    live.truncate(2);
+    live.iter_mut().try_for_each(exchange)?;
+    drop(live);
+    // The one that was left ends with its last connection; the other waits for more.
+    tunnels(1.0)
 }

@@ -1,5 +1,6 @@
 //! A changed mesh reaches live connections.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -45,6 +46,22 @@ impl Worker {
         self.count_cuts(&Cut::PeerChanged, cut);
         for peer in changes.workloads.iter().filter(|uid| snapshot.workload(uid).is_none()) {
             self.live.doubt_peer(peer, GONE_PATIENCE);
+        }
+        self.leave_ending(changes, &snapshot);
+    }
+
+    /// Has new connections to pods that terminate go in new tunnels, if they still go there, so that no tunnel is held
+    /// by what comes after. What is in the old ones goes on until it ends, or the pod does.
+    fn leave_ending(&self, changes: &ChangeSet, snapshot: &Snapshot) {
+        let ending = |workload: &Arc<Workload>| workload.pod_uid.clone().filter(|_| workload.terminating);
+        let ending: HashSet<PodUid> = if changes.resync {
+            snapshot.workloads().filter_map(ending).collect()
+        } else {
+            changes.workloads.iter().filter_map(|uid| snapshot.workload(uid)).filter_map(ending).collect()
+        };
+        if !ending.is_empty() {
+            ending.iter().for_each(|pod| self.live.leave(pod));
+            self.pool.evict(|key| key.peer_pod.as_ref().is_some_and(|pod| ending.contains(pod)));
         }
     }
 
