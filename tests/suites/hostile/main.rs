@@ -8,5 +8,6 @@ mod resources;
 mod reuse;
 mod scene;
 mod shares;
+mod strangers;
 mod terminating;
 mod trickle;

@@ -18,6 +18,7 @@ use daemon::logs;
 use identity::TrustDomain;
 use mesh::AccessLogging;
 
+use crate::decision::Strangers;
 use crate::redirect::CongestionControl;
 
 pub use args::{ConfigArgs, ProxyArgs};
@@ -160,6 +161,8 @@ pub struct PathConfig {
     pub original_source: bool,
     /// Whether the ingress rules of NetworkPolicies are enforced on the ports that tunnels lead to.
     pub network_policies: bool,
+    /// What becomes of tunnels from addresses that nobody is known at.
+    pub strangers: Strangers,
     /// How long a worker looks for more before it sleeps. Zero: not at all.
     pub linger: Duration,
     /// What tunnels use against congestion.
@@ -268,6 +271,7 @@ impl Default for Config {
                 node_local: true,
                 original_source: true,
                 network_policies: false,
+                strangers: Strangers::Accept,
                 linger: Duration::from_micros(150),
                 tunnel_congestion_control: CongestionControl::CUBIC,
             },

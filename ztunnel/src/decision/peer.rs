@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use daemon::config::Value;
 use identity::SpiffeId;
 use mesh::{Network, NetworkAddress, Snapshot, Workload, WorkloadKind};
 
@@ -14,6 +15,32 @@ pub enum Strangers {
     Accept,
     /// They are refused.
     Refuse,
+}
+
+impl PeerMismatch {
+    /// Whether it may be somebody whom the mesh does not know yet.
+    pub const fn is_stranger(&self) -> bool {
+        matches!(self, Self::Stranger { .. })
+    }
+}
+
+impl Value for Strangers {
+    const WANT: &'static str = "accept or refuse";
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "accept" => Some(Self::Accept),
+            "refuse" => Some(Self::Refuse),
+            _ => None,
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Accept => "accept".to_owned(),
+            Self::Refuse => "refuse".to_owned(),
+        }
+    }
 }
 
 /// A peer's identity is not one that is at its address.

@@ -10,15 +10,17 @@ use hbone::h2::Limits;
 use hbone::record::{self, Established};
 use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
+use identity::SpiffeId;
+use mesh::Workload;
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
 use super::pod::ServedPod;
 use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
-use super::worker::Worker;
+use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
 use super::workers::Arrival;
-use crate::decision::verify_peer;
+use crate::decision::{PeerMismatch, verify_peer};
 use crate::redirect::canonical;
 
 /// Serves one tunnel to a pod.
@@ -38,13 +40,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     // In a box of its own: a handshake takes several times what the tunnel then needs.
     let Some(established) = Box::pin(handshake(&worker, &pod, socket, from)).await else { return };
     let identity = established.peer.clone();
-    let source = {
-        let snapshot = worker.shared.snapshots.load();
-        let network = pod.workload(&snapshot).map(|local| local.profile.network.clone()).unwrap_or_default();
-        verify_peer(&snapshot, &network, from, &identity, worker.shared.settings.strangers)
-            .map(|known| known.cloned())
-    };
-    let source = match source {
+    let source = match known_peer(&worker, &pod, from, &identity).await {
         Ok(source) => source,
         Err(error) => {
             failed(&worker, "identity");
@@ -69,6 +65,31 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     .await;
     drop(listed);
     tracing::debug!(%from, ended = describe(&ended), "tunnel ended");
+}
+
+/// The workload that a tunnel comes from. Where strangers are refused, a pod that was made a moment ago may not be known
+/// yet.
+async fn known_peer(
+    worker: &Worker,
+    pod: &ServedPod,
+    from: IpAddr,
+    identity: &SpiffeId,
+) -> Result<Option<Arc<Workload>>, PeerMismatch> {
+    let deadline = Instant::now() + UNKNOWN_WAIT;
+    loop {
+        let known = {
+            let snapshot = worker.shared.snapshots.load();
+            let network =
+                pod.workload(&snapshot).map(|local| local.profile.network.clone()).unwrap_or_default();
+            verify_peer(&snapshot, &network, from, identity, worker.shared.settings.strangers)
+                .map(|known| known.cloned())
+        };
+        match known {
+            Err(error) if error.is_stranger() && Instant::now() < deadline => {}
+            known => return known,
+        }
+        tokio::time::sleep(UNKNOWN_POLL).await;
+    }
 }
 
 async fn handshake(

@@ -26,7 +26,6 @@ use mesh::{Affinities, Network, Store};
 use tokio::sync::mpsc;
 
 use crate::config::{Config, ProxyArgs};
-use crate::decision::Strangers;
 use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
 use crate::enrol::{self, EnrolConfig};
 use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
@@ -85,7 +84,7 @@ async fn run(
             node_local: config.path.node_local,
             original_source: config.path.original_source,
             linger: config.path.linger,
-            strangers: Strangers::default(),
+            strangers: config.path.strangers,
             timeouts: config.timeouts,
             limits: config.limits,
         },

@@ -62,6 +62,17 @@ pub(super) const PATH: &[Opt<Config>] = &[
         show: |config| config.path.network_policies.show(),
     },
     Opt {
+        key: "path.strangers",
+        env: "ZTUNNEL_STRANGERS",
+        value: "accept|refuse",
+        help: "What becomes of tunnels from addresses that the mesh knows nobody at. accept: a certificate \
+               is enough, so that a node may masquerade its pods and other meshes may come; policy sees its \
+               identity, and a stolen key serves from anywhere. refuse: for meshes whose pods all come \
+               from their own addresses. Somebody else than who is known at an address is refused anyway.",
+        set: |config, text| set(&mut config.path.strangers, text),
+        show: |config| config.path.strangers.show(),
+    },
+    Opt {
         key: "path.linger",
         env: "ZTUNNEL_LINGER",
         value: "DURATION",
