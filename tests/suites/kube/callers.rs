@@ -1,9 +1,9 @@
 //! Who gets whose certificates.
 
-use harness::LabError;
+use harness::{AuditLine, LabError, eventually};
 use serde_json::json;
 
-use crate::scene::{Ca, Scene};
+use crate::scene::{Answer, Ca, Scene};
 
 #[test]
 fn a_nodes_daemon_gets_the_identities_of_pods_on_its_node_and_no_others() -> Result<(), LabError> {
@@ -18,6 +18,40 @@ fn a_nodes_daemon_gets_the_identities_of_pods_on_its_node_and_no_others() -> Res
     let message = refused(&ca, &scene, &token, "till", "PermissionDenied")?;
     assert!(message.ends_with(&format!("does not run on node \"{}\"", scene.node("one"))), "{message}");
     assert_eq!(ca.refusals(&scene, "other_node")?, 1);
+    Ok(())
+}
+
+#[test]
+fn each_signature_and_each_refusal_is_one_line_of_the_audit() -> Result<(), LabError> {
+    let mut scene = Scene::new()?;
+    scene.limits = json!({ "callsPerSecond": 1, "burst": 4 });
+    let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
+    scene.pod("cart", "cart", "one")?;
+    scene.pod("till", "till", "two")?;
+    let ca = scene.ca("ca")?;
+    let token = scene.token("ztunnel", Some(&daemon))?;
+    let chain = ca.ask(&scene, &token, &scene.id("cart"))?.expect("it runs there");
+    refused(&ca, &scene, &token, "till", "PermissionDenied")?;
+    let mut tried = 0;
+    let held_back = |answer: &Answer| matches!(answer, Err((code, _)) if code == "ResourceExhausted");
+    while !held_back(&ca.ask(&scene, "no.token.atall", &scene.id("cart"))?) {
+        tried += 1;
+        assert!(tried < 50, "nobody is held back");
+    }
+    let lines = eventually("the audit is not written", || {
+        Ok(Some(AuditLine::all_in(&ca.log(&scene)?)).filter(|lines| lines.len() >= tried + 3))
+    })?;
+    let caller = format!("{}/ztunnel in pod ztunnel-1 on {}", scene.namespace, scene.node("one"));
+    let serial = certs::serial_number(&chain.chain[0]).expect("a certificate");
+    let (cart, till) = (scene.id("cart"), scene.id("till"));
+    assert_eq!(lines[0].signed(), Some((&*caller, cart.as_str(), &*serial)), "{lines:?}");
+    assert_eq!(lines[1].refused(), Some(("other_node", Some(&*caller), Some(till.as_str()))));
+    let of_strangers: Vec<_> = lines[2..].iter().map(AuditLine::refused).collect();
+    let (last, tries) = of_strangers.split_last().expect("it was refused");
+    assert!(tries.iter().all(|it| *it == Some(("token", None, None))), "{lines:?}");
+    assert_eq!(*last, Some(("rate_limit", None, None)));
+    assert!(lines.iter().all(|it| it.peer.as_ref().is_some_and(|it| it.contains("127.0.0.1"))), "{lines:?}");
+    assert_eq!(lines.len(), tried + 3, "one for each call");
     Ok(())
 }
 
@@ -107,7 +141,7 @@ fn where_pods_cannot_be_followed_they_are_asked_for_one_by_one() -> Result<(), L
     of_pods.expect("a rule of pods")["verbs"] = json!(["get", "list"]);
     assert_eq!(scene.cluster.ask("PATCH", &role, Some(&json!({ "rules": rules })))?.status, 200);
     let ca = scene.ca("ca")?;
-    harness::eventually("the CA follows pods, which it has no leave for", || {
+    eventually("the CA follows pods, which it has no leave for", || {
         Ok(ca.log(&scene)?.contains("pods cannot be followed").then_some(()))
     })?;
     let daemon = scene.pod("ztunnel-1", "ztunnel", "one")?;
@@ -131,7 +165,7 @@ fn a_pod_that_has_ended_is_no_reason_for_a_certificate() -> Result<(), LabError>
     let token = scene.token("ztunnel", Some(&daemon))?;
     ca.ask(&scene, &token, &scene.id("cart"))?.expect("it runs there");
     scene.end(&pod)?;
-    harness::eventually("the end of a pod was not heard of", || {
+    eventually("the end of a pod was not heard of", || {
         Ok(ca.ask(&scene, &token, &scene.id("cart"))?.is_err().then_some(()))
     })?;
     refused(&ca, &scene, &token, "cart", "Unavailable")?;
