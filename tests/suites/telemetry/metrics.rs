@@ -1,7 +1,6 @@
 //! Metrics move with what they count, while it happens.
 
 use harness::{LabError, Mesh, eventually, serve};
-use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::scene::{cluster, exchange, mesh, talk};
@@ -43,15 +42,14 @@ fn streams_wait_for_a_tunnel_that_is_being_opened_and_the_next_one_resumes() -> 
     let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
     let (here, there) = (mesh.daemon("node1"), mesh.daemon("node2"));
     let echo = server.serve(0, serve::echo())?;
-    // The peer hangs within the handshake.
-    there.signal(Signal::SIGSTOP)?;
-    let hung = (|| {
-        let calls = (0..5).map(|_| client.connect(server.at(echo.port()))).collect::<Result<Vec<_>, _>>()?;
-        here.wait_metric("ambient_tunnel_pool_requests_total", &[("outcome", "waited")], |it| it == 4.0)?;
-        Ok::<_, LabError>(calls)
-    })();
-    there.signal(Signal::SIGCONT)?;
-    let mut calls = hung?;
+    // The peer's network lets no tunnel in for a while.
+    let network = there.node();
+    network
+        .sh("nft 'add table inet wall; add chain inet wall on { type filter hook forward priority 0; }'")?;
+    network.sh("nft add rule inet wall on tcp dport 15008 drop")?;
+    let mut calls = (0..5).map(|_| client.connect(server.at(echo.port()))).collect::<Result<Vec<_>, _>>()?;
+    here.wait_metric("ambient_tunnel_pool_requests_total", &[("outcome", "waited")], |it| it == 4.0)?;
+    network.sh("nft delete table inet wall")?;
     calls.iter_mut().try_for_each(|call| exchange(call, 10))?;
     here.wait_metric("ambient_tunnel_pool_requests_total", &[("outcome", "dialled")], |it| it == 1.0)?;
 
