@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::samples::{at, host_network, key, pod, service, services, uid, with_profile, workloads};
-use mesh::{Capture, Change, HostNode, ServiceKey, Store, Update, WorkloadKind};
+use mesh::{Capture, Change, HostNode, Locality, ServiceKey, Store, Update, WorkloadKind};
 
 #[test]
 fn a_workload_is_found_by_uid_pod_uid_and_address() {
@@ -179,6 +179,23 @@ fn a_node_is_found_by_its_addresses_even_when_one_passed_to_another_node() {
     store.apply(Update { nodes: vec![Change::Upsert(node("two"))], ..Update::default() });
     store.apply(Update { nodes: vec![Change::Remove("one".into())], ..Update::default() });
     assert_eq!(&*store.snapshot().node_by_address([192, 0, 2, 1].into()).unwrap().name, "two");
+}
+
+#[test]
+fn a_change_names_the_addresses_that_came_to_be_a_nodes_and_those_that_are_no_longer() {
+    let mut store = Store::new();
+    let mut told = |zone: &str, last: &[u8]| {
+        let addresses = last.iter().map(|last| IpAddr::from([192, 0, 2, *last])).collect();
+        let locality = Locality { zone: zone.into(), ..Locality::default() };
+        let node = HostNode { name: "one".into(), locality, addresses };
+        let changes = store.apply(Update { nodes: vec![Change::Upsert(node)], ..Update::default() });
+        let mut addresses: Vec<_> = changes.node_addresses.iter().map(ToString::to_string).collect();
+        addresses.sort();
+        (changes.nodes.len(), addresses.join(" "))
+    };
+    assert_eq!(told("a", &[1, 2]), (1, "192.0.2.1 192.0.2.2".to_owned()));
+    assert_eq!(told("b", &[1, 2]), (1, String::new()), "it stands elsewhere, at the same addresses");
+    assert_eq!(told("b", &[2, 3]), (1, "192.0.2.1 192.0.2.3".to_owned()));
 }
 
 #[tokio::test(flavor = "current_thread")]
