@@ -11,6 +11,7 @@ mod misspelt;
 mod network_policies;
 mod peer_authentication;
 mod peer_authentication_ports;
+mod policies_at_large;
 mod problems;
 mod robust;
 mod services;
