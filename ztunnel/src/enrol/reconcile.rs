@@ -1,6 +1,8 @@
 //! What the mesh wants and what an earlier process left, against what is.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
 
 use certs::describe;
@@ -98,9 +100,17 @@ impl Registry {
 
     fn restore_one(&mut self, record: Record, found: &mut Discovery) {
         let uid = record.pod.uid.clone();
-        let at_path = record.netns_path.as_deref().and_then(|path| PodNetns::open(path).ok());
-        let netns = at_path.filter(|it| record.is_of(it)).or_else(|| found.take_known(|it| record.is_of(it)));
+        let (at_path, unseen) = match record.netns_path.as_deref().map_or(Ok(None), opened) {
+            Ok(netns) => (netns, None),
+            Err(error) => (None, Some(error)),
+        };
+        let known = |netns: &PodNetns| record.is_of(netns);
+        let netns = at_path.filter(known).or_else(|| found.take_known(known));
         let Some(netns) = netns.map(Arc::new) else {
+            if let Some(error) = unseen {
+                // Not to be able to look is not to see that it is gone.
+                return self.note_record(record, &error);
+            }
             tracing::info!(pod = %uid, "pod went while no daemon ran");
             self.failed.remove(&uid);
             self.changed = true;
@@ -126,12 +136,24 @@ impl Registry {
             Ok(None) => {
                 self.failed.remove(&uid);
             }
-            Err(error) => {
-                self.note(record.pod.clone(), &error);
-                if let Some(failure) = self.failed.get_mut(&uid) {
-                    failure.record = Some(record);
-                }
-            }
+            Err(error) => self.note_record(record, &error),
         }
+    }
+
+    /// Notes why a pod of an earlier process is not taken up, and keeps what is known of it until it is.
+    fn note_record(&mut self, record: Record, error: &EnrolError) {
+        self.note(record.pod.clone(), error);
+        if let Some(failure) = self.failed.get_mut(&record.pod.uid) {
+            failure.record = Some(record);
+        }
+    }
+}
+
+/// The namespace at a path; nothing where nothing is, or something else.
+fn opened(path: &Path) -> Result<Option<PodNetns>, EnrolError> {
+    match PodNetns::open(path) {
+        Ok(netns) => Ok(Some(netns)),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => Ok(None),
+        Err(source) => Err(EnrolError::Netns { path: path.to_owned(), source }),
     }
 }

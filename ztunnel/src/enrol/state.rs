@@ -101,8 +101,9 @@ impl StateFolder {
     pub(super) fn read(&self) -> Result<(Vec<Record>, Vec<StateError>), StateError> {
         let folder = |source| StateError { path: self.path.clone(), source };
         let (mut records, mut broken) = (Vec::new(), Vec::new());
-        for entry in fs::read_dir(&self.path).map_err(folder)? {
-            let path = entry.map_err(folder)?.path();
+        let paths = fs::read_dir(&self.path).and_then(|all| all.map(|entry| Ok(entry?.path())).collect());
+        let paths: Vec<_> = paths.map_err(folder)?;
+        for path in paths {
             if path.extension().is_some_and(|it| it == &DRAFT[1..]) {
                 let _harmless = fs::remove_file(&path);
                 continue;

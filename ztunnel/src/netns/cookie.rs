@@ -1,5 +1,7 @@
 //! What tells a namespace from all that were and will be.
 
+use std::io;
+
 use nix::libc;
 use nix::sys::socket::sockopt::GetStruct;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
@@ -13,9 +15,12 @@ pub struct NetnsCookie(u64);
 
 impl NetnsCookie {
     /// That of the namespace that the calling thread is in; none before Linux 5.14.
-    pub(super) fn here() -> Option<Self> {
-        let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok()?;
-        getsockopt(&any, CookieOption).ok().map(Self)
+    ///
+    /// # Errors
+    /// When there is no socket to ask.
+    pub(super) fn here() -> io::Result<Option<Self>> {
+        let any = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        Ok(getsockopt(&any, CookieOption).ok().map(Self))
     }
 }
 

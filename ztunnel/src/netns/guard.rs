@@ -97,7 +97,7 @@ impl PodNetns {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, OwnNamespace));
         }
         let this = Self { path, inode, cookie: None, fd };
-        let cookie = in_netns(&this, || Ok(NetnsCookie::here()))?;
+        let cookie = in_netns(&this, NetnsCookie::here)?;
         Ok(Self { cookie, ..this })
     }
 }

@@ -11,7 +11,7 @@ use ztunnel::enrol::{PodPhase, client};
 
 use crate::daemon::Daemon;
 use crate::enrolment::{by_path, traces};
-use crate::lab::{Lab, Stack};
+use crate::lab::{Lab, Stack, dial, listen};
 
 #[test]
 fn a_pod_that_there_are_too_few_descriptors_for_is_left_as_it_was_until_there_are_more() {
@@ -36,6 +36,40 @@ fn a_pod_that_there_are_too_few_descriptors_for_is_left_as_it_was_until_there_ar
     assert!(refusals > 10, "{refusals} refusals");
     drop(daemon.await_captured());
     assert_eq!(client::list(&daemon.socket()).unwrap()[0].phase, PodPhase::Captured);
+}
+
+#[test]
+fn a_pod_that_a_restarted_daemon_has_too_few_descriptors_for_stays_closed_until_there_are_more() {
+    if !alone("a_pod_that_a_restarted_daemon_has_too_few_descriptors_for_stays_closed_until_there_are_more") {
+        return;
+    }
+    let lab = Lab::new(Stack::V4);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    drop(daemon.await_captured());
+    let rules = lab.in_pod("nft -a list ruleset");
+    let (_server, address) = listen(&lab.peer, lab.peer_ips()[0]);
+    let mut failures = 0;
+    // Two for the daemon itself, one to read what there was; and then one more with each turn.
+    for spare in 3.. {
+        daemon.stop();
+        let status = with_descriptors(spare, || {
+            daemon.start();
+            daemon.await_status(|_| true)
+        });
+        assert_eq!(lab.in_pod("nft -a list ruleset"), rules, "with {spare} to spare");
+        if status.phase == PodPhase::Captured {
+            break;
+        }
+        let told = status.problem.unwrap_or_default();
+        assert!(told.contains("Too many open files"), "with {spare} to spare: {told}");
+        failures += 1;
+        assert_eq!(daemon.records(), 1);
+        dial(&lab.pod, address).unwrap_err();
+        drop(daemon.await_captured());
+        assert_eq!(lab.in_pod("nft -a list ruleset"), rules, "with {spare} to spare");
+    }
+    assert!(failures > 3, "{failures} failures");
 }
 
 #[test]
