@@ -48,6 +48,9 @@ impl DemoArgs {
         println!("{}", told.text());
         let outcome = told.check();
         if self.keep {
+            if let Err(surprise) = &outcome {
+                eprintln!("error: {surprise}");
+            }
             println!("{}", report::commands(&mesh, &program));
             loop {
                 thread::park();

@@ -176,7 +176,7 @@ const QUESTIONS: &[Question] = &[
         pod: "shop/frontend",
         name: "catalog",
         kind: "A",
-        answer: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 11)),
+        answer: IpAddr::V4(Ipv4Addr::new(10, 96, 0, 12)),
         by: Answerer::Daemon,
     },
     Question {
