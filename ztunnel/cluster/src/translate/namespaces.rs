@@ -15,7 +15,7 @@ use crate::objects::{Labels, Metadata, ObjectRef, Objects, Selector};
 #[derive(Debug)]
 pub(super) struct Namespaces<'a> {
     described: HashMap<&'a str, &'a Metadata, RandomState>,
-    /// Those that pods are in and nobody describes.
+    /// Those that pods are in and nobody describes. Looked for where there are NetworkPolicies, which alone select them.
     others: HashSet<Arc<str>, RandomState>,
 }
 
@@ -28,7 +28,8 @@ impl<'a> Namespaces<'a> {
         let named = |metadata: &'a Metadata| (&*metadata.name, metadata);
         let described: HashMap<_, _, _> =
             objects.namespaces.iter().map(|namespace| named(&namespace.metadata)).collect();
-        let of_pods = objects.pods.iter().map(|pod| &pod.metadata.namespace);
+        let selected = if objects.network_policies.is_empty() { &[] } else { &*objects.pods };
+        let of_pods = selected.iter().map(|pod| &pod.metadata.namespace);
         let others = of_pods.filter(|name| !described.contains_key(&***name)).cloned().collect();
         Self { described, others }
     }
