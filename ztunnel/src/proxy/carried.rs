@@ -17,9 +17,11 @@ use super::worker::Worker;
 /// The rest of a connection's life. Ready when both directions have ended, or it was cut.
 pub(super) type Carried = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Runs what `begins` a connection, and then the connection.
-pub(super) async fn run(begins: impl Future<Output = Option<Carried>>) {
-    if let Some(carried) = Box::pin(begins).await {
+/// Runs what `begins` a connection, and then the connection. Boxed by the caller: what an async function is given it has
+/// room for until its end.
+pub(super) async fn run<F: Future<Output = Option<Carried>>>(begins: Pin<Box<F>>) {
+    let carried = begins.await;
+    if let Some(carried) = carried {
         carried.await;
     }
 }

@@ -35,8 +35,8 @@ use crate::enrol::Lease;
 use crate::telemetry::{End, Opening, Trace};
 
 /// Serves one connection of a pod to somewhere.
-pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    carried::run(begin(worker, arrival)).await;
+pub(super) fn serve(worker: Rc<Worker>, arrival: Arrival) -> impl Future<Output = ()> {
+    carried::run(Box::pin(begin(worker, arrival)))
 }
 
 async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {

@@ -22,8 +22,8 @@ use crate::decision::{self, InboundTarget};
 use crate::telemetry::{End, Opening, rule_ref};
 
 /// Serves one connection to a pod.
-pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
-    carried::run(begin(worker, arrival)).await;
+pub(super) fn serve(worker: Rc<Worker>, arrival: Arrival) -> impl Future<Output = ()> {
+    carried::run(Box::pin(begin(worker, arrival)))
 }
 
 async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {

@@ -38,8 +38,8 @@ pub(super) struct Inbound {
 }
 
 /// Serves one request of a tunnel.
-pub(super) async fn serve(inbound: Rc<Inbound>, request: Request) {
-    carried::run(begin(inbound, request)).await;
+pub(super) fn serve(inbound: Rc<Inbound>, request: Request) -> impl Future<Output = ()> {
+    carried::run(Box::pin(begin(inbound, request)))
 }
 
 async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
