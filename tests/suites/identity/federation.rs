@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use e2e::calls::opened;
+use e2e::calls::{cut_soon, opened};
 use harness::{Lab, LabError, Mesh, MeshOptions, Pod, eventually};
 use serde_json::{Value, json};
 
@@ -56,6 +56,11 @@ fn a_partner_is_spoken_to_under_its_names_and_policies_decide_by_them() -> Resul
         let what = format!("{principal} lets the partner in: {let_in}");
         eventually(&what, || Ok((opened(&server, called).is_ok() == let_in).then_some(())))?;
     }
+    only(&pair.ours, "client", &format!("{THEIRS}/ns/shop/sa/server"))?;
+    let mut live = eventually("the partner is let in again", || Ok(opened(&server, called).ok()))?;
+    entry(&pair.ours, "named", "192.0.2.10", there, Some(&id(THEIRS, "till")))?;
+    cut_soon(&mut live)?;
+    assert!(opened(&server, called).is_err(), "nobody names it any more");
     Ok(())
 }
 

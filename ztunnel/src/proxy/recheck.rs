@@ -107,7 +107,12 @@ impl Live {
         if changes.resync {
             return self.recheck_tunnels(Peers::All, may_be);
         }
-        let cut = changes.workloads.iter().map(|workload| {
+        // An entry may name others as who is there, with no change of its workloads.
+        let entries =
+            changes.services.iter().filter_map(|key| snapshot.service(key)).filter(|it| !it.canonical);
+        let served_by =
+            entries.flat_map(|entry| entry.endpoints.iter()).filter_map(|it| it.target.workload());
+        let cut = changes.workloads.iter().chain(served_by).map(|workload| {
             let addresses = snapshot.workload(workload).map_or(&[][..], |known| &known.addresses);
             self.recheck_tunnels(Peers::Of { workload, addresses }, may_be)
         });

@@ -161,7 +161,7 @@ fn profile(namespace: &str, name: &str) -> Profile {
 }
 
 /// The workload, with another profile.
-pub(super) fn with_profile(mut workload: Workload, change: impl FnOnce(&mut Profile)) -> Workload {
+pub(crate) fn with_profile(mut workload: Workload, change: impl FnOnce(&mut Profile)) -> Workload {
     change(Arc::make_mut(&mut workload.profile));
     workload
 }
@@ -179,7 +179,7 @@ pub(super) fn pending(mut workload: Workload) -> Workload {
 }
 
 /// A Service at an address, with port 80 and these pods' port 8080 as endpoints.
-pub(super) fn service(namespace: &str, name: &str, vip: &str, pods: &[&Workload]) -> Service {
+pub(crate) fn service(namespace: &str, name: &str, vip: &str, pods: &[&Workload]) -> Service {
     let hostname = Hostname(format!("{name}.{namespace}.svc.cluster.local").into());
     Service {
         key: ServiceKey { namespace: namespace.into(), hostname },

@@ -7,13 +7,13 @@ use hbone::h2::Limits;
 use hbone::record;
 use hbone::socket::Socket;
 use hbone::tunnel::{Buffers, Timing, Tunnel, drive};
-use mesh::{Change, Hostname, ServiceKey, Store, Update, WorkloadUid};
+use mesh::{Change, Hostname, ServiceKey, Store, Update, WorkloadKind, WorkloadUid};
 use rustls_pki_types::UnixTime;
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
-use crate::decision::tests::samples::pod;
+use crate::decision::tests::samples::{self, pod, with_profile};
 use crate::decision::{Departure, inbound_plaintext, node_local};
 
 /// The near end of a tunnel whose peer is `shop/client`, both ends driven.
@@ -85,6 +85,32 @@ fn a_tunnel_is_cut_when_another_identity_is_at_its_address() {
 fn a_tunnel_from_where_nobody_was_known_is_cut_when_somebody_else_comes_to_be_known_there() {
     assert!(is_cut(None, "other", &changed("other")));
     assert!(!is_cut(None, "client", &changed("client")));
+}
+
+#[test]
+fn a_tunnel_of_whom_an_entry_names_is_cut_when_it_names_somebody_else() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let mut entry =
+            with_profile(pod("shop", "entry", "10.0.0.1", ""), |it| it.kind = WorkloadKind::Entry);
+        let mut named = samples::service("shop", "partner", "10.1.0.1", &[&entry]);
+        (named.canonical, named.subject_alt_names) = (false, [id("client")].into());
+        entry.services = [named.key.clone()].into();
+        let told = ChangeSet { services: vec![named.key.clone()], ..ChangeSet::default() };
+        let mut store = Store::new();
+        let workloads =
+            vec![Change::Upsert(pod("shop", "server", "10.0.0.2", "here")), Change::Upsert(entry)];
+        let services = vec![Change::Upsert(named.clone())];
+        store.apply(Update { workloads, services, ..Update::default() });
+        let (live, tunnel) = (Live::default(), tunnel().await);
+        let _listed = live.tunnel(&PodUid("shop-server".into()), &tunnel, ip("10.0.0.1"), None);
+        assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Accept), 0);
+
+        named.subject_alt_names = [id("other")].into();
+        store.apply(Update { services: vec![Change::Upsert(named)], ..Update::default() });
+        assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Accept), 1);
+        assert!(tunnel.is_leaving());
+    });
 }
 
 #[test]
