@@ -3,8 +3,10 @@
 mod city;
 mod cluster;
 mod paths;
+mod series;
 mod trust;
 
 pub use city::{City, vip};
 pub use cluster::Cluster;
 pub use paths::{PATHS, Path};
+pub use series::Scraped;

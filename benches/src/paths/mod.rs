@@ -3,6 +3,7 @@
 mod app;
 mod decisions;
 mod local;
+mod scrape;
 mod tunnel;
 
 /// A path.
@@ -24,6 +25,7 @@ pub const PATHS: &[Path] = &[
     Path { name: "local-bulk", times: 200, prepare: |_| local::bulk() },
     Path { name: "local-message", times: 500, prepare: |_| local::message() },
     Path { name: "policy", times: 1000, prepare: |_| decisions::policy() },
+    Path { name: "scrape", times: 5, prepare: |_| scrape::scrape() },
     Path { name: "tunnel-down", times: 100, prepare: |_| tunnel::down() },
     Path { name: "tunnel-message", times: 500, prepare: |_| tunnel::message() },
     Path { name: "tunnel-stream", times: 200, prepare: |_| tunnel::stream() },
