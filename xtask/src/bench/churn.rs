@@ -10,7 +10,7 @@ use crate::error::XtaskError;
 /// Has the state store take changes for half a minute, and fails where it does not keep up, or grows.
 pub(super) fn measure(contender: &str, results: &mut Results) -> Result<(), XtaskError> {
     println!("changing a mesh of 100,000 workloads 1000 times a second, for {SECONDS} s");
-    run(cargo().args(["build", "-q", "--release", "-p", "bench", "--bin", "churn"]))?;
+    run(cargo().args(["build", "--release", "-p", "bench", "--bin", "churn"]))?;
     let mut command = std::process::Command::new(target_folder().join("release").join("churn"));
     command.arg(SECONDS.to_string()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().map_err(XtaskError::file("churn"))?;

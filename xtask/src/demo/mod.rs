@@ -76,10 +76,10 @@ impl Servers {
 /// Builds the daemon; hands out where it is.
 pub(crate) fn build_ztunnel(debug: bool) -> Result<PathBuf, XtaskError> {
     let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
-    println!("building ztunnel ({profile})");
+    println!("building ztunnel ({profile}): minutes, the first time");
     // Without optimisation as the tests build it, so that it is built once for both.
     let of: &[&str] = if debug { &["--workspace"] } else { &["-p", "ztunnel"] };
-    run(cargo().args(["build", "-q", "--profile", profile]).args(of).args(["--bin", "ztunnel"]))?;
+    run(cargo().args(["build", "--profile", profile]).args(of).args(["--bin", "ztunnel"]))?;
     Ok(target_folder().join(folder).join("ztunnel"))
 }
 
