@@ -2,6 +2,7 @@
 
 mod frames;
 mod peer;
+mod pretenders;
 mod reach;
 mod requests;
 mod resources;

@@ -10,7 +10,10 @@ use certs::{Authority, LeafKey, LeafRequest};
 use harness::PATIENCE;
 use hbone::h2::{ConnectRequest, Connection, Event, Limits, StreamId};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
+use rustls::crypto::CryptoProvider;
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme, StreamOwned,
+};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 /// Certificates under which a peer shows itself.
@@ -63,13 +66,28 @@ impl Credential {
         let chain = authority.sign(&request, Duration::from_hours(1), from).expect("a certificate");
         Self { chain, key: key.pkcs8().clone_key() }
     }
+
+    /// What a server shows under it, who asks nobody for a certificate and speaks `protocols`.
+    pub(crate) fn server(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .map_err(io::Error::other)?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())
+            .map_err(io::Error::other)?;
+        config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 impl Peer {
     /// Shakes hands on a connection; without a credential, as somebody without a certificate.
     pub(crate) fn shake(stream: TcpStream, credential: Option<&Credential>) -> io::Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(io::Error::other)?
             .dangerous()

@@ -23,6 +23,45 @@ impl Scene {
         Ok(Self { mesh, echoes })
     }
 
+    /// That each policy in [`BROKEN`] lets nobody in to `shut` that it may keep out, cuts who is, and leaves alone all
+    /// others, and `open`.
+    fn check_shut(&self, shut: &Pod, open: &Pod) -> Result<(), LabError> {
+        let mesh = &self.mesh;
+        let (client, batch) = (mesh.pod("shop/client"), mesh.pod("legacy/batch"));
+        for (policy, named, meanwhile) in BROKEN {
+            // STRICT is about those without an identity alone.
+            let (shut_out, let_in): (Vec<_>, Vec<_>) = [&client, &batch]
+                .into_iter()
+                .partition(|from| policy.0 != STRICT || from.namespace() != "shop");
+            let live = |from: &[&Pod], to: &Pod| {
+                from.iter().map(|from| Ok(opened(from, to.at(PORT))?)).collect::<Result<Vec<_>, LabError>>()
+            };
+            let mut kept = live(&let_in, shut)?;
+            kept.extend(live(&[&client], open)?);
+            let cut = live(&shut_out, shut)?;
+            mesh.apply(&object(policy, shut.name()))?;
+            let applied = Instant::now();
+            for (from, mut stream) in shut_out.iter().zip(cut) {
+                let end = stream.read(&mut [0]).map_err(|error| error.kind());
+                assert_eq!(end, Err(ErrorKind::ConnectionReset), "{} by {named}", from.name());
+                let took = applied.elapsed();
+                assert!(took < Duration::from_secs(1), "{} was cut by {named} after {took:?}", from.name());
+            }
+            self.until_told(meanwhile)?;
+            let before = self.served();
+            for from in shut_out {
+                check_refused(mesh, from, shut, named)?;
+            }
+            kept.iter_mut().try_for_each(exchange)?;
+            assert_eq!(self.served(), before, "{named} let somebody in");
+            opened(&client, open.at(PORT))?;
+            mesh.delete(policy.0, "shop", &name(policy.0))?;
+            until("it is open without", true, &batch, shut.at(PORT))?;
+            self.until_nothing_is_told()?;
+        }
+        Ok(())
+    }
+
     fn served(&self) -> usize {
         self.echoes.iter().map(|echo| echo.peers().len()).sum()
     }
@@ -51,40 +90,10 @@ impl Scene {
 fn a_policy_that_never_could_be_read_shuts_what_it_selects_cuts_who_is_in_and_is_named()
 -> Result<(), LabError> {
     let scene = Scene::up()?;
-    let mesh = &scene.mesh;
-    let (client, batch) = (mesh.pod("shop/client"), mesh.pod("legacy/batch"));
-    let (server, near) = (mesh.pod("shop/server"), mesh.pod("shop/near"));
-    for (policy, named, meanwhile) in BROKEN {
-        // STRICT is about those without an identity alone.
-        let (shut_out, let_in): (Vec<_>, Vec<_>) =
-            [&client, &batch].into_iter().partition(|from| policy.0 != STRICT || from.namespace() != "shop");
-        let live = |from: &[&Pod], to: &Pod| {
-            from.iter().map(|from| Ok(opened(from, to.at(PORT))?)).collect::<Result<Vec<_>, LabError>>()
-        };
-        let mut kept = live(&let_in, &server)?;
-        kept.extend(live(&[&client], &near)?);
-        let cut = live(&shut_out, &server)?;
-        mesh.apply(&object(policy))?;
-        let applied = Instant::now();
-        for (from, mut stream) in shut_out.iter().zip(cut) {
-            let end = stream.read(&mut [0]).map_err(|error| error.kind());
-            assert_eq!(end, Err(ErrorKind::ConnectionReset), "{} by {named}", from.name());
-            let took = applied.elapsed();
-            assert!(took < Duration::from_secs(1), "{} was cut by {named} after {took:?}", from.name());
-        }
-        scene.until_told(meanwhile)?;
-        let before = scene.served();
-        for from in shut_out {
-            check_refused(mesh, from, &server, named)?;
-        }
-        kept.iter_mut().try_for_each(exchange)?;
-        assert_eq!(scene.served(), before, "{named} let somebody in");
-        opened(&client, near.at(PORT))?;
-        mesh.delete(policy.0, "shop", &name(policy.0))?;
-        until("it is open without", true, &batch, server.at(PORT))?;
-        scene.until_nothing_is_told()?;
-    }
-    Ok(())
+    let (server, near) = (scene.mesh.pod("shop/server"), scene.mesh.pod("shop/near"));
+    // On another node, and on the client's own.
+    scene.check_shut(&server, &near)?;
+    scene.check_shut(&near, &server)
 }
 
 #[test]
@@ -95,7 +104,7 @@ fn a_policy_that_is_edited_into_nonsense_stays_as_it_was_until_it_can_be_read() 
     let only = |account: &str, word: &str| {
         let principal = format!("cluster.local/ns/shop/sa/{account}");
         let rules = format!("[{{from: [{{source: {{principals: [{principal}]}}}}]}}]");
-        mesh.apply(&object(("AuthorizationPolicy", &format!("{word}: ALLOW, rules: {rules}"))))
+        mesh.apply(&object(("AuthorizationPolicy", &format!("{word}: ALLOW, rules: {rules}")), "server"))
     };
     only("client", "action")?;
     until("the neighbour is kept out", false, &near, server.at(PORT))?;
@@ -118,7 +127,7 @@ fn check_refused(mesh: &Mesh, from: &Pod, to: &Pod, policy: &str) -> Result<(), 
     assert!(opened(from, to.at(PORT)).is_err(), "{} is served", from.name());
     // One that was cut says that it is no longer allowed.
     let refused = |error: &String| error.contains("refused the connection: ") && !error.contains("no longer");
-    let record = mesh.daemon("node2").wait_record(|it| {
+    let record = mesh.daemon(to.node().name()).wait_record(|it| {
         it.joins(from.name(), to.name())
             && it.error.as_ref().is_some_and(refused)
             && it.policy.as_deref() == Some(policy)
@@ -132,15 +141,15 @@ fn name(kind: &str) -> String {
     kind.to_lowercase()
 }
 
-/// A policy about `shop/server`.
-fn object((kind, spec): (&str, &str)) -> String {
+/// A policy about the pods of an application in `shop`.
+fn object((kind, spec): (&str, &str), app: &str) -> String {
     let (version, selector) = match kind {
         "NetworkPolicy" => ("networking.k8s.io/v1", "podSelector"),
         _ => ("security.istio.io/v1", "selector"),
     };
     format!(
         "apiVersion: {version}\nkind: {kind}\nmetadata: {{name: {}, namespace: shop}}\n\
-         spec: {{{selector}: {{matchLabels: {{app: server}}}}, {spec}}}\n",
+         spec: {{{selector}: {{matchLabels: {{app: {app}}}}}, {spec}}}\n",
         name(kind)
     )
 }

@@ -232,23 +232,28 @@ fn a_thousand_streams_share_a_tunnel() {
     });
 }
 
+/// What goes in by the stream comes back from the echo at its other end, up to the end of both directions.
+async fn serves_to_its_end(stream: Stream) {
+    let (mut theirs, ours) = app();
+    let relay = spawn_local(stream.relay(ours, Rc::new(Count::default())));
+    let thread = std::thread::spawn(move || {
+        theirs.write_all(b"still here").unwrap();
+        theirs.shutdown(Shutdown::Write).unwrap();
+        let mut all = String::new();
+        theirs.read_to_string(&mut all).unwrap();
+        all
+    });
+    relay.await.unwrap().unwrap();
+    assert_eq!(thread.join().unwrap(), "still here");
+}
+
 #[test]
 fn a_tunnel_that_leaves_serves_its_streams_to_their_end() {
     let ended = with_tunnel(echo, async |tunnel| {
         let (stream, _) = open(&tunnel, "app:1").await;
         tunnel.leave();
         assert!(tunnel.open(&ConnectRequest::new("app:1")).is_err());
-        let (mut theirs, ours) = app();
-        let relay = spawn_local(stream.relay(ours, Rc::new(Count::default())));
-        let thread = std::thread::spawn(move || {
-            theirs.write_all(b"still here").unwrap();
-            theirs.shutdown(Shutdown::Write).unwrap();
-            let mut all = String::new();
-            theirs.read_to_string(&mut all).unwrap();
-            all
-        });
-        relay.await.unwrap().unwrap();
-        assert_eq!(thread.join().unwrap(), "still here");
+        serves_to_its_end(stream).await;
         tunnel.is_leaving()
     });
     assert!(ended);

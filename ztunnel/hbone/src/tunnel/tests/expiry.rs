@@ -31,16 +31,6 @@ fn a_peer_whose_certificate_has_ended_keeps_its_streams_and_gets_no_more() {
             }
         };
         tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told");
-        let (mut theirs, ours) = app();
-        let relay = spawn_local(stream.relay(ours, Rc::new(Count::default())));
-        let thread = std::thread::spawn(move || {
-            theirs.write_all(b"still here").unwrap();
-            theirs.shutdown(Shutdown::Write).unwrap();
-            let mut all = String::new();
-            theirs.read_to_string(&mut all).unwrap();
-            all
-        });
-        relay.await.unwrap().unwrap();
-        assert_eq!(thread.join().unwrap(), "still here");
+        serves_to_its_end(stream).await;
     });
 }
