@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use authz::{Policy, PolicyName};
@@ -10,7 +11,7 @@ use crate::index::{ByPodUid, ByUid};
 use crate::select::Picks;
 use crate::snapshot::Indexed;
 use crate::{
-    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkPolicy, Service,
+    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkPolicy, Profile, Service,
     ServiceKey, Snapshot, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
 };
 
@@ -142,6 +143,11 @@ impl Writer {
                 claims.sort_by_cached_key(|claim| rank(claim));
             });
         }
+        for socket in host_sockets(workload) {
+            self.next.host_sockets.claim(&socket, workload.clone(), |claims| {
+                claims.sort_by_cached_key(|claim| rank(claim));
+            });
+        }
         self.next.workloads.insert(&workload.uid, ByUid(workload.clone()));
     }
 
@@ -151,6 +157,9 @@ impl Writer {
         }
         for address in addresses(workload) {
             self.next.addresses.unclaim(&address, |claim| claim.uid == workload.uid);
+        }
+        for socket in host_sockets(workload) {
+            self.next.host_sockets.unclaim(&socket, |claim| claim.uid == workload.uid);
         }
         self.next.workloads.remove(&workload.uid);
     }
@@ -278,7 +287,15 @@ fn addresses(workload: &Workload) -> impl Iterator<Item = NetworkAddress> {
     own.iter().map(|ip| NetworkAddress::new(workload.profile.network.clone(), *ip))
 }
 
-/// Order of those who claim one address: pods that speak HBONE, other pods, the rest; those that terminate last of
+/// The ports of its node that a workload in its node's network is found by.
+fn host_sockets(workload: &Workload) -> impl Iterator<Item = (NetworkAddress, u16)> {
+    let Profile { host_network, native_ports, network, .. } = &*workload.profile;
+    let ports = if *host_network { &**native_ports } else { &[] };
+    let at = move |port: u16| move |ip: &IpAddr| (NetworkAddress::new(network.clone(), *ip), port);
+    ports.iter().flat_map(move |port| workload.addresses.iter().map(at(*port)))
+}
+
+/// Order of those who claim one address, or one port of a node: pods that speak HBONE, other pods, the rest; those that terminate last of
 /// their kind, since a successor may have their address already. The uid settles the rest.
 fn rank(workload: &Workload) -> (Reverse<bool>, Reverse<bool>, bool, WorkloadUid) {
     let pod = workload.profile.kind != WorkloadKind::Entry;

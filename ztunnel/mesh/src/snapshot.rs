@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub(crate) pods: Map<ByPodUid>,
     /// Best first: see [`crate::apply`].
     pub(crate) addresses: Map<Claims<NetworkAddress, Workload>>,
+    /// Ports of nodes that workloads in their node's network have; best first.
+    pub(crate) host_sockets: Map<Claims<(NetworkAddress, u16), Workload>>,
     pub(crate) services: Map<Arc<Indexed>>,
     pub(crate) vips: Map<Claims<NetworkAddress, Service>>,
     pub(crate) ranges: Ranges,
@@ -67,6 +69,14 @@ impl Snapshot {
     /// All workloads that claim an address, in that order: while one takes over from another, both are there.
     pub fn workloads_by_address(&self, address: &NetworkAddress) -> &[Arc<Workload>] {
         self.addresses.claims(address)
+    }
+
+    /// The workload at a socket address: the one at the address, else the one in its node's network that speaks HBONE
+    /// itself and says that it serves the port. Where several say so, those that do not terminate come first, then the
+    /// uid settles it.
+    pub fn workload_at(&self, address: &NetworkAddress, port: u16) -> Option<&Arc<Workload>> {
+        let at_node = || self.host_sockets.claims(&(address.clone(), port)).first();
+        self.workload_by_address(address).or_else(at_node)
     }
 
     /// All workloads, in no order.

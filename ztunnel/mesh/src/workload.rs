@@ -77,8 +77,11 @@ pub struct Profile {
     pub version: Arc<str>,
     /// Whether connections to it are tunnelled.
     pub protocol: TunnelProtocol,
-    /// Runs in its node's network namespace: not addressable as itself.
+    /// Runs in its node's network namespace: not addressable as itself, but for `native_ports`.
     pub host_network: bool,
+    /// Ports of its node's addresses at which a workload in its node's network is reached, since it speaks HBONE itself;
+    /// in order. Those of other workloads are not listed.
+    pub native_ports: Arc<[u16]>,
     /// Waypoint that traffic to the workload itself goes through.
     pub waypoint: Option<WaypointRef>,
     /// Policies that select it, as `namespace/name`; namespace-wide and mesh-wide ones are not listed.
@@ -158,6 +161,11 @@ impl Workload {
             name if name.is_empty() => &self.name,
             name => name,
         }
+    }
+
+    /// Whether what goes to that port of its address goes to it, and not to whoever else is at its node's.
+    pub fn answers_at(&self, port: u16) -> bool {
+        !self.profile.host_network || self.profile.native_ports.binary_search(&port).is_ok()
     }
 
     /// Whether that is its identity; nothing is built to compare them.

@@ -60,7 +60,7 @@ impl Departure {
         let known = self.receiver.as_ref().and_then(|uid| snapshot.workload(uid));
         let known = known.filter(|it| it.hostname.is_some() || it.addresses.contains(&self.reached.ip()));
         let there = address_of(source, self.reached.ip());
-        if let Some(workload) = receiver(snapshot, known, &there) {
+        if let Some(workload) = receiver(snapshot, known, &there, self.reached.port()) {
             self.receiver = Some(workload.uid.clone());
             self.service = None;
             return match self.tunnelled {

@@ -22,7 +22,6 @@ pub use outbound::{Call, Settings, outbound};
 pub use outside::{is_egress_name, may_query};
 pub use peer::{PeerMismatch, Strangers, verify_peer};
 pub use plan::{Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
-pub use reach::is_protected;
 pub use refusal::{Refusal, Refused};
 
 use crate::redirect::{HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};

@@ -98,7 +98,7 @@ impl Decision<'_> {
     fn passed_by(&self, service: &Arc<Service>) -> Result<Plan, Refused> {
         let destination = self.destination;
         let there = address_of(self.call.source, destination.ip());
-        if let Some(workload) = self.snapshot.workload_by_address(&there) {
+        if let Some(workload) = self.snapshot.workload_at(&there, destination.port()) {
             self.may_be_plain(workload, destination, Some(service))?;
         }
         Ok(Plan::Passthrough { destination, passed: Passed::Service, service: Some(service.clone()) })
@@ -145,7 +145,8 @@ impl Decision<'_> {
     fn to_upstream(&self, mut upstream: Upstream) -> Result<Plan, Refused> {
         let network = match &upstream.place {
             Place::Address(address) => {
-                let found = receiver(self.snapshot, upstream.workload.as_ref(), address).cloned();
+                let (known, port) = (upstream.workload.as_ref(), upstream.port);
+                let found = receiver(self.snapshot, known, address, port).cloned();
                 upstream.workload = found;
                 Some(&address.network)
             }
@@ -159,7 +160,7 @@ impl Decision<'_> {
             return Ok(Plan::Direct { upstream, unprotected: false });
         };
         match (workload.capture, workload.profile.protocol) {
-            _ if !is_protected(&workload) => Ok(Plan::Direct { upstream, unprotected: false }),
+            _ if !is_protected(&workload, upstream.port) => Ok(Plan::Direct { upstream, unprotected: false }),
             (Capture::Enabled, TunnelProtocol::Hbone) => self.by_tunnel(upstream, &workload),
             _ => self.unprotected(upstream, &workload),
         }

@@ -20,8 +20,8 @@ pub(super) enum Called<'a> {
 }
 
 impl<'a> Called<'a> {
-    /// The service that has the very address, then the workload that has it, then the service with the longest range
-    /// around it.
+    /// The service that has the very address, then the workload that has it (in its node's network, that port of it),
+    /// then the service with the longest range around it.
     pub(super) fn by(snapshot: &'a Snapshot, source: &Workload, destination: SocketAddr) -> Self {
         let (address, port) = (address_of(source, destination.ip()), destination.port());
         let namespace = &*source.profile.namespace;
@@ -31,7 +31,7 @@ impl<'a> Called<'a> {
         {
             return Self::Service(service);
         }
-        if let Some(workload) = snapshot.workload_by_address(&address) {
+        if let Some(workload) = snapshot.workload_at(&address, port) {
             return Self::Workload(workload);
         }
         snapshot.service_with_range(&address, port, namespace).map_or(Self::Nobody, Self::Service)
@@ -43,23 +43,24 @@ pub(super) fn address_of(source: &Workload, ip: IpAddr) -> NetworkAddress {
     NetworkAddress::new(source.profile.network.clone(), ip)
 }
 
-/// Who receives what goes to an address. `known` is the endpoint's own workload; one that names no pod may be one all
+/// Who receives what goes to a port of an address. `known` is the endpoint's own workload; one that names no pod may be one all
 /// the same.
 pub(super) fn receiver<'a>(
     snapshot: &'a Snapshot,
     known: Option<&'a Arc<Workload>>,
     address: &NetworkAddress,
+    port: u16,
 ) -> Option<&'a Arc<Workload>> {
-    let there = snapshot.workload_by_address(address);
+    let there = snapshot.workload_at(address, port);
     match known {
         Some(known) if !is_only_listed(known) || there.is_none_or(|it| is_only_listed(it)) => Some(known),
         _ => there,
     }
 }
 
-/// Whether the mesh protects what goes to a workload, or is to.
-pub fn is_protected(workload: &Workload) -> bool {
-    !workload.profile.host_network && workload.capture != Capture::Off
+/// Whether the mesh protects what goes to that port of a workload, or is to.
+pub(super) fn is_protected(workload: &Workload, port: u16) -> bool {
+    workload.capture != Capture::Off && workload.answers_at(port)
 }
 
 /// Whether plaintext may go from `source` to a workload.
@@ -72,7 +73,7 @@ pub(super) fn may_be_plain(
     workload: &Workload,
     destination: SocketAddr,
 ) -> Result<(), Refusal> {
-    if !is_protected(workload) {
+    if !is_protected(workload, destination.port()) {
         return Ok(());
     }
     let policies = snapshot.policies_for(workload);

@@ -325,6 +325,7 @@ mod tests {
             version: "".into(),
             protocol: TunnelProtocol::Hbone,
             host_network: false,
+            native_ports: [].into(),
             waypoint: None,
             policies: Arc::default(),
             network_policy_selected: false,

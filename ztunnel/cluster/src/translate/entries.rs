@@ -89,6 +89,7 @@ impl Entry<'_> {
             version,
             protocol,
             host_network: false,
+            native_ports: [].into(),
             waypoint: self.waypoint.clone(),
             policies: scene.guards.of(self.namespace, self.labels),
             network_policy_selected: false,

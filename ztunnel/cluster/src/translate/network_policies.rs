@@ -198,4 +198,4 @@ fn port(port: &NetworkPolicyPort) -> Option<NetworkPort> {
 }
 
 /// Where tunnels arrive.
-const TUNNEL_PORT: u16 = 15008;
+pub(super) const TUNNEL_PORT: u16 = 15008;

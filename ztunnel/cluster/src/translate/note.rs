@@ -38,6 +38,14 @@ pub enum Remark {
         "egress rules are left to the cluster's network, which sees port 15008 instead of a tunnel's real port"
     )]
     EgressNotEnforced,
+    /// Another pod in the same node's network says that it serves its port too, and tunnels go there.
+    #[error("port {port} of its node leads to {winner}, which says that it serves it too")]
+    HostPortTaken {
+        /// The port.
+        port: u16,
+        /// Who counts.
+        winner: ObjectRef,
+    },
     /// Another object has its host name, and counts.
     #[error("host {host} is ignored: {winner} has it")]
     HostTaken {
@@ -143,6 +151,7 @@ impl Remark {
             Self::AttachmentRefused { .. } => "attachment_refused",
             Self::EgressNotEnforced => "egress_not_enforced",
             Self::ExclusionRefused { .. } => "exclusion_refused",
+            Self::HostPortTaken { .. } => "host_port_taken",
             Self::HostTaken { .. } => "host_taken",
             Self::InvalidValue { .. } => "invalid_value",
             Self::NotKnown { .. } => "not_known",

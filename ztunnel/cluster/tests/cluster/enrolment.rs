@@ -65,6 +65,43 @@ fn istio_s_own_marks_of_capture_count() {
 }
 
 #[test]
+fn a_pod_in_its_nodes_network_that_speaks_hbone_is_found_at_the_ports_that_it_declares() {
+    const NATIVE: &str = "networking.istio.io/tunnel: http";
+    const PORTS: &str = "containers: [{ports: [{containerPort: 15021}, {containerPort: 53, protocol: UDP}]}, \
+                         {ports: [{containerPort: 15020}, {containerPort: 15008}, {containerPort: 15020}]}]";
+    for (label, host, want) in [
+        (NATIVE, true, &[15020, 15021][..]),
+        ("app: agent", true, &[]),
+        ("networking.istio.io/tunnel: none", true, &[]),
+        (NATIVE, false, &[]),
+    ] {
+        let spec = format!("spec: {{nodeName: node-1, hostNetwork: {host}, {PORTS}}}");
+        let mesh = mesh_of(&pod("mesh/agent", "192.0.2.1", label, &spec));
+        assert_eq!(*mesh.pod("mesh/agent").profile.native_ports, *want, "{label} {host}");
+        assert_eq!(mesh.notes(), [""; 0]);
+    }
+}
+
+#[test]
+fn pods_that_declare_one_port_of_their_node_are_noted() {
+    let agent = |name: &str, node: &str, port: u16| {
+        let spec = format!(
+            "{{nodeName: {node}, hostNetwork: true, containers: [{{ports: [{{containerPort: {port}}}]}}]}}"
+        );
+        pod(name, "192.0.2.1", "networking.istio.io/tunnel: http", &format!("spec: {spec}"))
+    };
+    let text = agent("mesh/b", "node-1", 15020)
+        + &agent("mesh/a", "node-1", 15020)
+        + &agent("mesh/c", "node-2", 15020)
+        + &agent("mesh/d", "node-1", 15021);
+    let mesh = mesh_of(&text);
+    let said = "Pod mesh/b: port 15020 of its node leads to Pod mesh/a, which says that it serves it too";
+    assert_eq!(mesh.notes(), [said]);
+    let at = "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into();
+    assert_eq!(&*mesh.snapshot.workload_at(&at, 15020).unwrap().name, "a");
+}
+
+#[test]
 fn a_label_that_seems_meant_to_enrol_and_does_not_is_noted() {
     const KEY: &str = "istio.io/dataplane-mode";
     let of_value = |value: &str, meant: &str| {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use mesh::{Capture, Change, HostNode, Network, NetworkAddress, Service, Snapshot, Store, Update, Workload};
 use proptest::prelude::*;
 
-use crate::samples::{at, host_network, key, pod, service, uid};
+use crate::samples::{at, host_network, key, native, pod, service, uid};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -31,7 +31,7 @@ proptest! {
 /// A change of one of few objects, so that they meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Workload { name: usize, ip: Option<usize>, off: bool, terminating: bool, host: bool },
+    Workload { name: usize, ip: Option<usize>, off: bool, terminating: bool, host: Option<u16> },
     Service { name: usize, vips: Option<Vec<usize>>, range: Option<u8>, wild: bool, created: i64 },
     Node { name: usize, ip: Option<usize> },
 }
@@ -46,7 +46,11 @@ impl Step {
                     let mut pod = pod("shop", NAMES[*name], IPS[*ip]);
                     pod.capture = if *off { Capture::Off } else { Capture::Enabled };
                     pod.terminating = *terminating;
-                    Change::Upsert(if *host { host_network(pod) } else { pod })
+                    Change::Upsert(match host {
+                        None => pod,
+                        Some(0) => host_network(pod),
+                        Some(port) => native(pod, *port),
+                    })
                 }
             }),
             Self::Service { name, vips, range, wild, created } => update.services.push(match vips {
@@ -76,9 +80,14 @@ impl Step {
 fn a_step() -> impl Strategy<Value = Step> {
     let (name, ip) = (0..NAMES.len(), prop::option::weighted(0.8, 0..IPS.len()));
     prop_oneof![
-        (name.clone(), ip.clone(), any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(
-            |(name, ip, off, terminating, host)| Step::Workload { name, ip, off, terminating, host }
-        ),
+        (name.clone(), ip.clone(), any::<bool>(), any::<bool>(), prop::option::weighted(0.2, 0_u16..3))
+            .prop_map(|(name, ip, off, terminating, host)| Step::Workload {
+                name,
+                ip,
+                off,
+                terminating,
+                host
+            }),
         (
             name.clone(),
             prop::option::weighted(0.8, prop::collection::vec(0..IPS.len(), 0..3)),
@@ -127,6 +136,9 @@ fn assert_same(one: &Snapshot, other: &Snapshot) {
     for ip in IPS {
         let address: NetworkAddress = at(ip);
         assert_eq!(one.workloads_by_address(&address), other.workloads_by_address(&address));
+        for port in 0..3 {
+            assert_eq!(one.workload_at(&address, port), other.workload_at(&address, port));
+        }
         for namespace in ["shop", "a", "elsewhere"] {
             let found = |snapshot: &Snapshot| snapshot.service_by_vip(&address, namespace).cloned();
             assert_eq!(found(one), found(other));

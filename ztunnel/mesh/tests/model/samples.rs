@@ -59,6 +59,11 @@ pub(crate) fn with_profile(mut pod: Workload, change: impl FnOnce(&mut Profile))
     pod
 }
 
+/// The pod, in its node's network, where it speaks HBONE itself on that port.
+pub(crate) fn native(pod: Workload, port: u16) -> Workload {
+    with_profile(host_network(pod), |profile| profile.native_ports = [port].into())
+}
+
 /// The pod, in its node's network.
 pub(crate) fn host_network(pod: Workload) -> Workload {
     with_profile(pod, |profile| profile.host_network = true)
@@ -118,6 +123,7 @@ fn profile(namespace: &str) -> Profile {
         version: "".into(),
         protocol: TunnelProtocol::Hbone,
         host_network: false,
+        native_ports: [].into(),
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::samples::{at, host_network, key, pod, service, services, uid, with_profile, workloads};
+use crate::samples::{at, host_network, key, native, pod, service, services, uid, with_profile, workloads};
 use mesh::{Capture, Change, HostNode, Locality, ServiceKey, Store, Update, WorkloadKind};
 
 #[test]
@@ -21,6 +21,39 @@ fn a_workload_in_its_nodes_network_is_not_found_by_address() {
     let mut store = Store::new();
     store.apply(workloads([host_network(pod("kube-system", "proxy", "192.0.2.1"))]));
     assert!(store.snapshot().workload_by_address(&at("192.0.2.1")).is_none());
+}
+
+#[test]
+fn a_workload_in_its_nodes_network_is_found_at_the_ports_that_it_serves_itself() {
+    let mut store = Store::new();
+    let agent = native(pod("kube-system", "agent", "192.0.2.1"), 15020);
+    store.apply(workloads([agent.clone()]));
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.workload_at(&at("192.0.2.1"), 15020).unwrap().uid, agent.uid);
+    for (ip, port) in [("192.0.2.1", 15021), ("192.0.2.2", 15020)] {
+        assert!(snapshot.workload_at(&at(ip), port).is_none(), "{ip}:{port}");
+    }
+    assert!(snapshot.workloads_by_address(&at("192.0.2.1")).is_empty(), "nobody else of the node is it");
+    let cart = pod("shop", "cart", "10.0.0.1");
+    store.apply(workloads([cart.clone()]));
+    assert_eq!(store.snapshot().workload_at(&at("10.0.0.1"), 1).unwrap().uid, cart.uid);
+    store.apply(Update { workloads: vec![Change::Remove(agent.uid)], ..Update::default() });
+    assert!(store.snapshot().workload_at(&at("192.0.2.1"), 15020).is_none());
+}
+
+#[test]
+fn of_two_in_their_nodes_network_on_one_port_it_is_the_one_that_stays_and_then_the_first() {
+    let mut store = Store::new();
+    let agent = |name: &str| native(pod("kube-system", name, "192.0.2.1"), 15020);
+    let (mut one, two) = (agent("one"), agent("two"));
+    let found = |store: &Store| store.snapshot().workload_at(&at("192.0.2.1"), 15020).unwrap().uid.clone();
+    store.apply(workloads([two.clone(), one.clone()]));
+    assert_eq!(found(&store), one.uid);
+    one.terminating = true;
+    store.apply(workloads([one.clone()]));
+    assert_eq!(found(&store), two.uid);
+    store.apply(Update { workloads: vec![Change::Remove(two.uid)], ..Update::default() });
+    assert_eq!(found(&store), one.uid);
 }
 
 #[test]

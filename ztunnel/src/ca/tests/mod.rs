@@ -186,6 +186,7 @@ fn profile(service_account: &str) -> Profile {
         version: "".into(),
         protocol: TunnelProtocol::Hbone,
         host_network: false,
+        native_ports: [].into(),
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,

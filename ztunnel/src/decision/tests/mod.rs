@@ -2,6 +2,7 @@
 
 mod admission;
 mod departure;
+mod host;
 mod inbound;
 mod outbound;
 mod peer;

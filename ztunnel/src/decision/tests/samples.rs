@@ -153,6 +153,7 @@ fn profile(namespace: &str, name: &str) -> Profile {
         version: "".into(),
         protocol: TunnelProtocol::Hbone,
         host_network: false,
+        native_ports: [].into(),
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,

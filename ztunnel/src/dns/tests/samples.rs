@@ -144,6 +144,7 @@ pub(super) fn pod(name: &str, addresses: &[&str]) -> Workload {
             version: "".into(),
             protocol: TunnelProtocol::Hbone,
             host_network: false,
+            native_ports: [].into(),
             waypoint: None,
             policies: [].into(),
             network_policy_selected: false,

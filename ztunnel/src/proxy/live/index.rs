@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use authz::Touched;
 use foldhash::fast::RandomState;
-use mesh::{ChangeSet, Hostname, PodUid, Snapshot, Workload, WorkloadUid};
+use mesh::{Capture, ChangeSet, Hostname, PodUid, Snapshot, Workload, WorkloadUid};
 
 use super::{Entry, Grounds, Peers, What};
-use crate::decision::{Departure, is_protected};
+use crate::decision::Departure;
 
 /// Places in the list.
 pub(super) type Keys = HashSet<usize, RandomState>;
@@ -127,7 +127,7 @@ impl Indexes {
         self.inbound.gather(&mut keys, |uid| pod(uid).is_some_and(|it| concerns_receiver(changes, it)));
         self.outbound.gather(&mut keys, |uid| pod(uid).is_some_and(|it| concerns_sender(changes, it)));
         if !changes.policies.is_empty() {
-            let touched = |it: &Arc<Workload>| is_protected(it) && touches(&changes.policies, it);
+            let touched = |it: &Arc<Workload>| it.capture != Capture::Off && touches(&changes.policies, it);
             self.by_receiver.gather(&mut keys, |uid| receiver(uid).is_some_and(touched));
         }
         for uid in &changes.workloads {
