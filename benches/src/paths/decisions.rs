@@ -7,7 +7,7 @@ use authz::{Action, Attributes, Clause, Match, Pattern, Policies, Policy, Policy
 use hbone::authority::Authority;
 use identity::SpiffeId;
 use mesh::Network;
-use ztunnel::decision::{Call, Settings, TunnelledCall, inbound, outbound};
+use ztunnel::decision::{Call, Reach, Settings, TunnelledCall, inbound, outbound};
 use ztunnel::dns::{self, ClientView, ClusterNames, Decision, PodResolver, Query, ResolvConf};
 
 use crate::City;
@@ -46,6 +46,7 @@ pub(super) fn inbound_call(size: u32) -> Box<dyn FnMut()> {
             source_ip: address(1),
             authority: &authority,
             local_ip: address(0),
+            reach: Reach::Applications,
         };
         assert!(black_box(inbound(&snapshots.load(), &call)).is_ok());
     })

@@ -1,6 +1,7 @@
 //! What pods and peers can do on purpose, and that it takes the service from nobody else.
 
 mod frames;
+mod metrics;
 mod peer;
 mod pretenders;
 mod reach;

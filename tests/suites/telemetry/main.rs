@@ -4,6 +4,7 @@ mod admin;
 mod boards;
 mod metrics;
 mod names;
+mod own;
 mod records;
 mod scene;
 mod selectors;

@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cluster::kubernetes::NamespacedName;
 use daemon::config::{ConfigErrors, File, Flags};
 use daemon::logs;
 use identity::TrustDomain;
@@ -137,6 +138,8 @@ pub struct ListenConfig {
     pub admin: Option<SocketAddr>,
     /// Address of the metrics.
     pub metrics: Option<SocketAddr>,
+    /// The daemon's own pod, as which it serves its metrics in tunnels too.
+    pub metrics_pod: Option<NamespacedName>,
     /// Address of the readiness probe.
     pub readiness: Option<SocketAddr>,
 }
@@ -233,6 +236,13 @@ impl Config {
     }
 }
 
+impl ListenConfig {
+    /// The port at which metrics are asked for, in tunnels too: where they are served in no other way, the usual one.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics.map(|address| address.port()).filter(|port| *port != 0).unwrap_or(METRICS_PORT)
+    }
+}
+
 impl Default for Config {
     /// Every default; what has none is empty, and refused by [`Config::resolve`].
     fn default() -> Self {
@@ -259,7 +269,8 @@ impl Default for Config {
             listen: ListenConfig {
                 admin_socket: Some("/run/ambient/admin.sock".into()),
                 admin: Some(([127, 0, 0, 1], 15000).into()),
-                metrics: Some(([0_u16; 8], 15020).into()),
+                metrics: Some(([0_u16; 8], METRICS_PORT).into()),
+                metrics_pod: None,
                 readiness: Some(([0_u16; 8], 15021).into()),
             },
             dns: DnsConfig {
@@ -327,6 +338,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Where Istio's proxies have their metrics.
+const METRICS_PORT: u16 = 15020;
 
 #[cfg(test)]
 mod tests;

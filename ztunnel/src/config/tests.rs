@@ -72,6 +72,22 @@ fn other_trust_domains_are_read_with_their_files() {
 }
 
 #[test]
+fn metrics_in_tunnels_are_asked_for_at_the_port_of_the_others() {
+    for (listen, port) in [
+        ("", 15020),
+        ("metrics: off, ", 15020),
+        ("metrics: \"127.0.0.1:9100\", ", 9100),
+        ("metrics: \"[::]:0\", ", 15020),
+    ] {
+        let config = resolve(&format!("{SMALL}listen: {{{listen}metricsPod: mesh/ztunnel-a}}\n")).unwrap();
+        assert_eq!(config.listen.metrics_pod.as_ref().unwrap().to_string(), "mesh/ztunnel-a");
+        assert_eq!(config.listen.metrics_port(), port, "{listen}");
+    }
+    let errors = resolve(&format!("{SMALL}listen: {{metricsPod: ztunnel}}\n")).unwrap_err();
+    assert!(errors.to_string().contains("listen.metricsPod"), "{errors}");
+}
+
+#[test]
 fn a_ca_address_needs_a_port() {
     for address in ["ca", "ca:", ":1", "ca:0", "ca:x", "http://ca:1", "https://ca:1/path"] {
         let file = SMALL.replace("127.0.0.1:15012", &format!("\"{address}\""));

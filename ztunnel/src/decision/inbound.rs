@@ -25,6 +25,21 @@ pub struct TunnelledCall<'a> {
     pub authority: &'a Authority,
     /// The pod's address that the tunnel came to.
     pub local_ip: IpAddr,
+    /// What it leads to.
+    pub reach: Reach,
+}
+
+/// What a tunnel to a pod of this node leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The applications of a captured pod.
+    Applications,
+    /// The daemon's own metrics, under this port of its own pod's addresses. That pod is in its node's network: nothing
+    /// else that is there may be reached.
+    Metrics {
+        /// The port.
+        port: u16,
+    },
 }
 
 /// What an inbound connection reaches.
@@ -63,6 +78,14 @@ pub enum InboundError {
         /// The name that the peer asks for.
         host: Arc<str>,
     },
+    /// The peer asks the daemon for something else than it serves.
+    #[error("the daemon serves nothing at {asked} but its metrics, on port {port} of its pod")]
+    NotServed {
+        /// What it asks for.
+        asked: SocketAddr,
+        /// What is served.
+        port: u16,
+    },
     /// The service that the peer asks for has no such port on this pod.
     #[error("service {host} has no port {port} on the pod")]
     NoSuchPort {
@@ -95,6 +118,11 @@ pub fn inbound(snapshot: &Snapshot, call: &TunnelledCall<'_>) -> Result<InboundT
         }
     };
     let upstream = SocketAddr::new(local_ip, port);
+    if let Reach::Metrics { port: own } = call.reach
+        && (port != own || !call.local.addresses.contains(&local_ip))
+    {
+        return Err(InboundError::NotServed { asked: upstream, port: own });
+    }
     let target = admit(snapshot, call.local, Source::Peer(call.peer), call.source_ip, upstream)?;
     Ok(InboundTarget { service, ..target })
 }
@@ -180,7 +208,7 @@ impl InboundError {
         match self {
             Self::AddressMismatch { .. } | Self::NotAnEndpoint { .. } => 400,
             Self::Denied(_) | Self::Isolated(_) => 401,
-            Self::NoSuchPort { .. } | Self::OwnPort { .. } => 503,
+            Self::NoSuchPort { .. } | Self::NotServed { .. } | Self::OwnPort { .. } => 503,
         }
     }
 }

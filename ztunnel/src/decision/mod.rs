@@ -17,7 +17,9 @@ pub(crate) mod tests;
 
 pub use admission::Admission;
 pub use departure::Departure;
-pub use inbound::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_plaintext, node_local};
+pub use inbound::{
+    InboundError, InboundTarget, Reach, TunnelledCall, inbound, inbound_plaintext, node_local,
+};
 pub use outbound::{Call, Settings, outbound};
 pub use outside::{is_egress_name, may_query};
 pub use peer::{PeerMismatch, Strangers, verify_peer};

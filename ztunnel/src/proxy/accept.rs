@@ -38,16 +38,11 @@ pub(super) fn taken(socket: RawSocket) -> Option<Taken> {
 
 /// Accepts connections of a pod on this worker, until the tasks are aborted.
 pub(super) fn start(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Vec<AbortHandle> {
-    let listeners = &pod.captured.listeners;
-    let ports = [
-        (ListenPort::Outbound, &listeners.outbound),
-        (ListenPort::Plaintext, &listeners.inbound),
-        (ListenPort::Hbone, &listeners.hbone),
-    ];
+    let (ports, tuning) = pod.listeners();
     let mut tasks = Vec::new();
     for (port, socket) in ports {
         // Accepted sockets inherit these options, which saves a handful of syscalls for each.
-        let tuned = pod.captured.sockets.tuning().apply(socket);
+        let tuned = tuning.apply(socket);
         // A descriptor of our own for the same socket: the original stays with the registry.
         match tuned.and_then(|()| socket.try_clone()).and_then(Listener::new) {
             Ok(listener) => {

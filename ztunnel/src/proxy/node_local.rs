@@ -41,7 +41,7 @@ impl Outbound {
     ) -> Option<Result<Joined, Failure>> {
         let uid = tunnel.upstream.workload.as_ref()?.pod_uid.as_ref()?;
         let pod = self.worker.pod(uid)?;
-        let lease = pod.captured.leases.take()?;
+        let lease = pod.captured()?.leases.take()?;
         Some(self.join_pod(source, tunnel, pod, lease).await)
     }
 
@@ -73,7 +73,7 @@ impl Outbound {
         self.worker.shared.counts.permitted(inbound.policy.as_ref());
         let admission = target.admission;
         self.worker.observe(&admission);
-        let sockets = &pod.captured.sockets;
+        let sockets = pod.sockets()?;
         match self.worker.dial_app(sockets, target.upstream, self.client, target.permit).await {
             Ok(upstream) => Ok(Joined { upstream, pod, admission, inbound, lease, file }),
             Err(failure) => {

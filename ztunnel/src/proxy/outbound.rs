@@ -51,7 +51,7 @@ async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {
     };
     let trace = worker.trace();
     let outbound = Outbound { worker, pod, client, destination, trace };
-    let Some(lease) = outbound.pod.captured.leases.take() else {
+    let Some(lease) = outbound.pod.captured().and_then(|captured| captured.leases.take()) else {
         outbound.refuse(None, None, Failure::Released);
         return None;
     };
@@ -193,7 +193,7 @@ impl Outbound {
     async fn dial(&self, address: SocketAddr) -> Result<Carrier, Failure> {
         let file = self.worker.shared.bounds.file(&self.pod.uid);
         let file = file.map_err(|limit| self.no_file(limit))?;
-        let socket = self.worker.dial(&self.pod.captured.sockets, address).await?;
+        let socket = self.worker.dial(self.pod.sockets()?, address).await?;
         Ok(Carrier::Plain(Plain { socket, address, file }))
     }
 
@@ -292,7 +292,7 @@ impl Outbound {
     }
 
     fn count_egress(&self, outcome: &str) {
-        let namespace = &*self.pod.captured.pod.namespace;
+        let namespace = self.pod.captured().map_or("", |captured| &*captured.pod.namespace);
         self.worker.shared.counts.egress.inc(&[namespace, outcome]);
     }
 

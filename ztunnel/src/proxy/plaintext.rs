@@ -37,7 +37,7 @@ async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {
             return None;
         }
     };
-    let lease = pod.captured.leases.take()?;
+    let lease = pod.captured()?.leases.take()?;
     Plaintext { worker, pod, client, destination }.begin(socket, (places, lease, load)).await
 }
 
@@ -94,7 +94,7 @@ impl Plaintext {
         held: H,
     ) -> Option<Carried> {
         let InboundTarget { permit, admission, .. } = target;
-        let sockets = &self.pod.captured.sockets;
+        let sockets = self.pod.sockets().ok()?;
         let began = Instant::now();
         let dialled = self.worker.dial_app(sockets, self.destination, self.client, permit).await;
         self.worker.count_dial("application", began, &dialled);

@@ -99,7 +99,7 @@ impl Worker {
         key: &TunnelKey,
         configs: &IdentityConfigs,
     ) -> Result<Tunnel, Arc<Failure>> {
-        let socket = self.dial_peer(&pod.captured.sockets, key.address).await?;
+        let socket = self.dial_peer(pod.sockets()?, key.address).await?;
         let (address, waited) = (key.address, self.shared.settings.timeouts.handshake);
         let refused = |source: HandshakeError| Failure::Tls { address, source: Arc::new(source) };
         let tls = configs.client(&key.pod.0, &key.peers);

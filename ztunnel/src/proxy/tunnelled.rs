@@ -53,7 +53,7 @@ async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
         }
     };
     let load = inbound.load.another();
-    let Some(lease) = inbound.pod.captured.leases.take() else { return refused(stream, 503) };
+    let Some(lease) = inbound.pod.lease() else { return refused(stream, 503) };
     let authority = match request.authority.parse::<Authority>() {
         Ok(authority) if request.is_connect() => authority,
         _ => return refused(stream, 400),
@@ -71,6 +71,7 @@ async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
             source_ip: inbound.from,
             authority: &authority,
             local_ip: inbound.local_ip,
+            reach: inbound.pod.reach(),
         };
         decision::inbound(&snapshot, &call)
             .map(|target| (target, local.clone()))
@@ -110,7 +111,7 @@ impl Inbound {
         let admission = target.admission;
         self.worker.observe(&admission);
         let began = Instant::now();
-        let dial = self.worker.dial_app(&self.pod.captured.sockets, target.upstream, source, target.permit);
+        let dial = self.worker.deliver(&self.pod, target.upstream, source, target.permit);
         let dialled = tokio::select! {
             dialled = dial => dialled,
             given_up = stream.given_up() => Err(Failure::Stream(given_up)),

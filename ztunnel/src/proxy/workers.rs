@@ -110,10 +110,11 @@ impl Workers {
         self.runtimes.iter().cloned()
     }
 
-    /// Has a captured pod served.
+    /// Has a pod served.
     pub(super) fn serve(&self, pod: &Arc<ServedPod>) {
         // Pods are spread by what is random about them anyway.
-        let accepting = usize::try_from(pod.captured.marks.socket).unwrap_or(0) % self.peers.0.len();
+        let random = pod.captured().map_or(0, |captured| captured.marks.socket);
+        let accepting = usize::try_from(random).unwrap_or(0) % self.peers.0.len();
         for (index, peer) in self.peers.0.iter().enumerate() {
             peer.tell(Command::Serve { pod: pod.clone(), accept: index == accepting });
         }

@@ -105,14 +105,26 @@ impl DnsListeners {
     }
 }
 
+/// A socket for peers' tunnels in the namespace that the calling thread is in, non-blocking.
+///
+/// # Errors
+/// When port 15008 is taken there, or the kernel refuses.
+pub fn listen_for_tunnels(tuning: &SocketTuning) -> io::Result<Socket> {
+    let socket = listen_everywhere(HBONE_PORT)?;
+    tuning.tunnels.apply(&socket)?;
+    Ok(socket)
+}
+
 /// One socket for both families, or for IPv4 where the kernel has no IPv6.
-fn everywhere(port: u16, congestion: CongestionControl) -> Result<Socket, ListenError> {
-    let both = listen((Ipv6Addr::UNSPECIFIED, port).into(), Type::STREAM);
-    let socket = match both {
+fn listen_everywhere(port: u16) -> io::Result<Socket> {
+    match listen((Ipv6Addr::UNSPECIFIED, port).into(), Type::STREAM) {
         Err(error) if is_family_missing(&error) => listen((Ipv4Addr::UNSPECIFIED, port).into(), Type::STREAM),
         both => both,
-    };
-    let socket = socket.map_err(|error| refused(port, error))?;
+    }
+}
+
+fn everywhere(port: u16, congestion: CongestionControl) -> Result<Socket, ListenError> {
+    let socket = listen_everywhere(port).map_err(|error| refused(port, error))?;
     congestion.apply(&socket).map_err(|source| ListenError::Socket { port, source })?;
     Ok(socket)
 }

@@ -22,7 +22,7 @@ pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
 pub use congestion::CongestionControl;
 pub use conntrack::DnsOrigins;
 pub use digest::RulesDigest;
-pub use listeners::{DnsListeners, ListenError, PodListeners};
+pub use listeners::{DnsListeners, ListenError, PodListeners, listen_for_tunnels};
 pub use marks::Marks;
 pub use nft::NftError;
 pub use options::{CaptureOptions, Exclusions, InterfaceName, InvalidInterfaceName, UdpRule};

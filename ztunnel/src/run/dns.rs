@@ -56,8 +56,9 @@ pub(super) async fn serve(
 impl Served {
     fn start(&mut self, pod: &Arc<ServedPod>) {
         self.stop(&pod.uid);
+        let Some(captured) = pod.captured().cloned() else { return };
         let (resolver, of_pod) = watch::channel(self.resolver(&pod.uid));
-        let (proxy, captured, uid) = (self.proxy.clone(), pod.captured.clone(), pod.uid.clone());
+        let (proxy, uid) = (self.proxy.clone(), pod.uid.clone());
         let names = pod.names.clone();
         let serving = self.tasks.spawn("dns", async move {
             if let Err(error) = proxy.serve(captured, of_pod, names).await {

@@ -47,6 +47,9 @@ pub enum RunError {
     /// The manifests.
     #[error("source.manifests cannot be followed")]
     Manifests(#[from] cluster::OpenError),
+    /// The port of tunnels to the daemon's own pod.
+    #[error("listen.metricsPod needs port 15008 of the node")]
+    MetricsPod(#[source] io::Error),
     /// A metric of ours.
     #[error(transparent)]
     Metrics(#[from] daemon::metrics::RegisterError),

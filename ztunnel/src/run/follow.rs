@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use certs::Identities;
+use cluster::kubernetes::NamespacedName;
 use cluster::{LocalPod, ManifestSource, Places, Translation};
 use daemon::ready::{Readiness, ReadyTask};
 use identity::{SpiffeId, TrustDomain};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use super::desired::desired;
 use super::dns::LocalPods;
 use super::notes::Notes;
+use super::own;
 use crate::config::Config;
 use crate::enrol::EnrolHandle;
 use crate::proxy::{Captured, Workers};
@@ -26,6 +28,8 @@ pub(super) struct Follow {
     ready: Option<ReadyTask>,
     trust_domain: TrustDomain,
     dns: bool,
+    /// The daemon's own pod, where it is to have its identity.
+    own: Option<NamespacedName>,
     local: watch::Sender<Arc<[LocalPod]>>,
     notes: Notes,
 }
@@ -51,6 +55,7 @@ impl Follow {
             ready: Some(readiness.task("mesh")),
             trust_domain: config.mesh.trust_domain.clone(),
             dns: config.dns.enabled,
+            own: config.listen.metrics_pod.clone(),
             local: watch::Sender::new([].into()),
             notes: Notes::default(),
         })
@@ -96,9 +101,10 @@ impl Follow {
         }
     }
 
-    /// The identities of this node's enrolled pods.
+    /// The identities of this node's enrolled pods, and of the daemon's own where it serves as that.
     fn wanted(&self, pods: &[LocalPod]) -> BTreeSet<SpiffeId> {
-        let enrolled = pods.iter().filter(|pod| pod.enrolled);
+        let is_own = |pod: &LocalPod| self.own.as_ref().is_some_and(|own| own::is(pod, own));
+        let enrolled = pods.iter().filter(|pod| pod.enrolled || is_own(pod));
         let domain = &self.trust_domain;
         enrolled.filter_map(|pod| SpiffeId::new(domain, &pod.namespace, &pod.service_account).ok()).collect()
     }

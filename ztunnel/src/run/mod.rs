@@ -11,6 +11,7 @@ mod error;
 mod follow;
 mod metrics;
 mod notes;
+mod own;
 mod rotate;
 mod status;
 
@@ -29,7 +30,6 @@ use crate::config::{Config, ProxyArgs};
 use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
 use crate::enrol::{self, EnrolConfig};
 use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
-use crate::redirect::SocketTuning;
 use crate::telemetry::{Denials, Records};
 pub use error::RunError;
 use follow::Follow;
@@ -131,11 +131,13 @@ async fn run(
     tasks.spawn("dns", dns::serve(dns, dns_tasks, pod_events, follow.local_pods()));
     let notes = follow.notes();
     notes.register(&metrics)?;
+    let local = follow.local_pods();
     tasks.spawn("mesh", follow.run(enrolment, captured));
 
     let admin = admin::content(&config, &readiness, &metrics, level, &drainer);
     admin::provide(&admin, &config, &shared, &workers, &identities, notes, told);
     admin::listen(&admin, &config.listen, &shared.counts.panics, &tasks).await?;
+    own::serve(&config, &admin, (&shared, &workers), local, &tasks)?;
     tracing::info!(node = config.node, workers = count, "running");
 
     tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
@@ -192,10 +194,7 @@ fn enrolment(config: &Config) -> EnrolConfig {
         socket: config.state.enrol_socket.clone(),
         state: config.state.folder.join("pods"),
         netns: config.state.netns.clone(),
-        tuning: SocketTuning {
-            tunnels: config.path.tunnel_congestion_control.or_system(),
-            ..SocketTuning::default()
-        },
+        tuning: own::tuning(config),
     }
 }
 

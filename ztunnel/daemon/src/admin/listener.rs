@@ -1,17 +1,22 @@
-//! Where the server listens: a Unix socket, the loopback interface, or (for metrics and probes only) any address.
+//! Where the server listens: a Unix socket, the loopback interface, or (for metrics and probes only) any address, or
+//! nowhere: who hands connections over decides about them.
 
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::mpsc;
 
 /// A bound listener.
 #[derive(Debug)]
 pub enum Listener {
+    /// Connections that somebody else in the process hands over, already made.
+    Handed(mpsc::Receiver<StdUnixStream>),
     /// TCP.
     Tcp(TcpListener),
     /// A socket in the file system.
@@ -92,12 +97,17 @@ impl Listener {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Handed(_) | Self::Unix(_) => None,
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+    pub(super) async fn accept(&mut self) -> io::Result<Stream> {
         match self {
+            Self::Handed(connections) => match connections.recv().await {
+                Some(connection) => UnixStream::from_std(connection).map(Stream::Unix),
+                // Nobody is left to hand any over.
+                None => std::future::pending().await,
+            },
             Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| Stream::Tcp(stream)),
             Self::Unix(listener) => listener.accept().await.map(|(stream, _)| Stream::Unix(stream)),
         }

@@ -16,7 +16,12 @@ use crate::admin::listener::{Listener, Stream};
 use crate::tasks::Tasks;
 
 /// Serves `surface` on `listener` until dropped. Its connections end with it.
-pub async fn serve(admin: Admin, surface: Surface, listener: Listener, panics: prometheus::IntCounterVec) {
+pub async fn serve(
+    admin: Admin,
+    surface: Surface,
+    mut listener: Listener,
+    panics: prometheus::IntCounterVec,
+) {
     let connections = Tasks::new(crate::tasks::OnPanic::Report, panics);
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {

@@ -1,6 +1,6 @@
 //! The daemon itself: where it is asked, what it logs.
 
-use daemon::config::{Opt, Value, from_str, set};
+use daemon::config::{Opt, Value, from_optional, from_str, set, show_optional};
 
 use crate::config::Config;
 
@@ -30,6 +30,20 @@ pub(super) const LISTEN: &[Opt<Config>] = &[
         help: "Address at which Prometheus reads /metrics. Or off.",
         set: |config, text| set(&mut config.listen.metrics, text),
         show: |config| config.listen.metrics.show(),
+    },
+    Opt {
+        key: "listen.metricsPod",
+        env: "ZTUNNEL_METRICS_POD",
+        value: "NAMESPACE/NAME",
+        help: "The daemon's own pod, in its node's network: /metrics is also served in tunnels that \
+               come to port 15008 of its addresses, under its identity and the policies that are \
+               about it, at the port of listen.metrics (15020 where that is off). Its label \
+               networking.istio.io/tunnel must be http, and a container must declare that port, so \
+               that peers know. Other ports of the node are not reached so. Or off.",
+        set: |config, text| {
+            from_optional(&mut config.listen.metrics_pod, text, "a pod like istio-system/ztunnel-x7k2p")
+        },
+        show: |config| show_optional(config.listen.metrics_pod.as_ref()),
     },
     Opt {
         key: "listen.readiness",

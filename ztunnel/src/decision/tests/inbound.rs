@@ -4,7 +4,9 @@ use authz::{Action, Clause, DenyReason, Match, Pattern, Rule};
 use identity::SpiffeId;
 
 use super::samples::{World, deny, endpoint, pod, service, strict, target, to};
-use crate::decision::{InboundError, InboundTarget, TunnelledCall, inbound, inbound_plaintext, node_local};
+use crate::decision::{
+    InboundError, InboundTarget, Reach, TunnelledCall, inbound, inbound_plaintext, node_local,
+};
 
 #[test]
 fn an_authority_with_the_tunnels_address_reaches_that_port() {
@@ -127,6 +129,41 @@ fn a_connection_within_the_node_is_judged_by_its_receivers_policies() {
     assert!(matches!(local(&world).unwrap_err(), InboundError::Denied(_)));
 }
 
+#[test]
+fn the_daemons_own_pod_is_reached_at_its_own_addresses_and_the_port_of_its_metrics_only() {
+    let mut world = World::new();
+    serve(&mut world);
+    let metrics = |world: &World, authority: &str, ip: &str| {
+        ask_for(world, authority, ip, Reach::Metrics { port: 8080 })
+    };
+    for (authority, ip) in [
+        ("10.0.0.1:8080", "10.0.0.1"),
+        ("[fd00::1]:8080", "fd00::1"),
+        ("cart.shop.svc.cluster.local:80", "10.0.0.1"),
+    ] {
+        assert_eq!(metrics(&world, authority, ip).unwrap().upstream.port(), 8080, "{authority}");
+    }
+    for (authority, ip) in [
+        ("10.0.0.1:22", "10.0.0.1"),
+        ("10.0.0.1:15000", "10.0.0.1"),
+        ("10.0.0.1:15008", "10.0.0.1"),
+        // Addresses of the node, and none of the pod's.
+        ("127.0.0.1:8080", "127.0.0.1"),
+        ("[::1]:8080", "::1"),
+        ("10.0.0.254:8080", "10.0.0.254"),
+    ] {
+        let error = metrics(&world, authority, ip).unwrap_err();
+        assert!(matches!(error, InboundError::NotServed { port: 8080, .. }), "{authority}: {error}");
+        assert_eq!(error.status(), 503);
+    }
+    let elsewhere = metrics(&world, "127.0.0.1:8080", "10.0.0.1").unwrap_err();
+    assert!(matches!(elsewhere, InboundError::AddressMismatch { .. }));
+    let principals = vec![Pattern::parse("cluster.local/ns/shop/sa/friend")];
+    world.govern(deny("wall", Match { principals, ..Match::default() }));
+    let refused = metrics(&world, "10.0.0.1:8080", "10.0.0.1").unwrap_err();
+    assert!(matches!(refused, InboundError::Denied(_)));
+}
+
 /// Makes the client an endpoint of service `shop/cart`.
 fn serve(world: &mut World) -> mesh::Service {
     let called = service("shop", "cart", "10.1.0.1", &[&world.client]);
@@ -141,6 +178,15 @@ fn call(world: &World, authority: &str) -> Result<InboundTarget, InboundError> {
 }
 
 fn ask(world: &World, authority: &str, local_ip: &str) -> Result<InboundTarget, InboundError> {
+    ask_for(world, authority, local_ip, Reach::Applications)
+}
+
+fn ask_for(
+    world: &World,
+    authority: &str,
+    local_ip: &str,
+    reach: Reach,
+) -> Result<InboundTarget, InboundError> {
     let (authority, peer) = (authority.parse().unwrap(), peer());
     let call = TunnelledCall {
         local: &world.client,
@@ -148,6 +194,7 @@ fn ask(world: &World, authority: &str, local_ip: &str) -> Result<InboundTarget, 
         source_ip: ip(),
         authority: &authority,
         local_ip: local_ip.parse().unwrap(),
+        reach,
     };
     inbound(&world.store.snapshot(), &call)
 }

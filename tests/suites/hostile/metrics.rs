@@ -1,0 +1,83 @@
+//! What peers reach of a node through the tunnel to its daemon's metrics.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use harness::{LabError, Pod, PodSpec, Stack, serve};
+use rustls_pki_types::UnixTime;
+use serde_json::json;
+
+use crate::peer::{Answer, Credential, Peer};
+use crate::scene::{HBONE, Scene, cluster};
+
+#[test]
+fn nothing_of_the_node_is_reached_but_its_daemons_metrics() -> Result<(), LabError> {
+    let scene = scene()?;
+    let node = scene.mesh.node("node2");
+    // Beside the daemon's own admin server on loopback.
+    let _public = node.serve(2222, serve::echo())?;
+    let attacker = scene.mesh.pod("shop/attacker");
+    let mut peer = shake(&scene, &attacker, node.at(HBONE))?;
+    let metrics = peer.connect(&node.at(METRICS))?;
+    assert_eq!(peer.answer(metrics)?, Answer::Status(200));
+    for port in [22, 80, 2222, 10250, 15000, 15001, 15006, HBONE, 15012, 15021] {
+        let asked = peer.connect(&node.at(port))?;
+        assert_eq!(peer.answer(asked)?, Answer::Status(503), "{port}");
+    }
+    for authority in
+        ["127.0.0.1:15020", "[::1]:15020", "0.0.0.0:15020", "localhost:15020", "server.shop:15020"]
+    {
+        let asked = peer.connect(&authority)?;
+        assert_eq!(peer.answer(asked)?, Answer::Status(400), "{authority}");
+    }
+    let others = scene.server().at(8080);
+    let asked = peer.connect(&others)?;
+    assert_eq!(peer.answer(asked)?, Answer::Status(400), "pods of the node are none of it");
+    assert_eq!(scene.echo.peers(), []);
+    // Addresses that the node has for its pods, and which no pod has.
+    let gateway: IpAddr = [10, 244, 2, 1].into();
+    let mut peer = shake(&scene, &attacker, (gateway, HBONE).into())?;
+    let asked = peer.connect(&SocketAddr::new(gateway, METRICS))?;
+    assert_eq!(peer.answer(asked)?, Answer::Status(503));
+    scene.check_served()
+}
+
+#[test]
+fn who_is_not_whom_its_certificate_names_gets_no_metrics() -> Result<(), LabError> {
+    let scene = scene()?;
+    let node = scene.mesh.node("node2");
+    let (attacker, bystander) = (scene.mesh.pod("shop/attacker"), scene.mesh.pod("shop/bystander"));
+    let stolen = Credential::new(&scene.authority, &bystander.identity(), UnixTime::now());
+    for credential in [None, Some(&stolen)] {
+        let closed = match Peer::shake(attacker.connect(node.at(HBONE))?, credential) {
+            Ok(mut peer) => peer.connect(&node.at(METRICS)).is_err() || peer.listen(SOON)?,
+            Err(_) => true,
+        };
+        assert!(closed);
+    }
+    let records = scene.mesh.daemon("node2").records()?;
+    assert!(records.iter().all(|it| it.destination_workload.as_deref() != Some("ztunnel")), "{records:?}");
+    scene.check_served()
+}
+
+/// A mesh where the daemon of `node2` serves its metrics in tunnels, and only there.
+fn scene() -> Result<Scene, LabError> {
+    let mut cluster = cluster(Stack::V4);
+    let container = json!({ "name": "ztunnel", "ports": [{ "containerPort": METRICS }] });
+    let own = json!({ "hostNetwork": true, "containers": [container] });
+    let own = PodSpec::new("mesh", "ztunnel").node("node2").merge(json!({ "spec": own }));
+    let nothing = json!({ "status": { "podIP": null, "podIPs": null } });
+    cluster.pod(own.label("networking.istio.io/tunnel", "http").merge(nothing));
+    Scene::with(&cluster, json!({ "listen": { "metrics": "off", "metricsPod": "mesh/ztunnel" } }))
+}
+
+/// A tunnel to an address of a node, under the pod's own identity.
+fn shake(scene: &Scene, pod: &Pod, to: SocketAddr) -> std::io::Result<Peer> {
+    let credential = Credential::new(&scene.authority, &pod.identity(), UnixTime::now());
+    Peer::shake(pod.connect(to)?, Some(&credential))
+}
+
+const METRICS: u16 = 15020;
+
+/// How long a connection that is refused may take to be closed.
+const SOON: Duration = Duration::from_secs(5);
