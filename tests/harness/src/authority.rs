@@ -10,7 +10,7 @@ use crate::lab::{WIRE_V4, WIRE_V6};
 use crate::process::Process;
 use crate::program::{daemon_command, run};
 use crate::spec::merge;
-use crate::{Answer, Lab, LabError, MeshOptions, Node, admin, eventually};
+use crate::{Answer, Lab, LabError, MeshOptions, Node, Pod, admin, eventually};
 
 /// A running `ztunnel ca`.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl Authority {
         let mut authority = Self { program: program.to_owned(), folder, process };
         authority.wait(lab)?;
         Ok(authority)
+    }
+
+    /// The program that it is.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Ends the CA and starts it again.
@@ -121,6 +126,11 @@ impl Authority {
     /// Where the daemon of a node finds it.
     pub fn address(node: &Node) -> String {
         if node.ip().is_ipv4() { format!("{WIRE_V4}:{PORT}") } else { format!("[{WIRE_V6}]:{PORT}") }
+    }
+
+    /// Where a pod finds it.
+    pub fn address_for(pod: &Pod) -> String {
+        if pod.ip().is_ipv4() { format!("{WIRE_V4}:{PORT}") } else { format!("[{WIRE_V6}]:{PORT}") }
     }
 
     /// A name that its server's certificate has.

@@ -13,15 +13,19 @@ use serde_json::{Value, json};
 
 use crate::access::AccessRecord;
 use crate::process::Process;
-use crate::program::{confined_command, daemon_command, run};
+use crate::program::{OF_NODE, OF_POD, confined_command, daemon_command, run};
 use crate::spec::merge;
 use crate::{Answer, Authority, Lab, LabError, Node, PATIENCE, Pod, Scrape, admin, eventually, wait_for};
 
-/// The daemon of a node: `ztunnel proxy` in the node's namespace, with its files in the node's folder.
+/// The daemon of a node: `ztunnel proxy` in the node's namespace, with its files in the node's folder. Or that of a single
+/// pod, inside of it, with its files in a folder of that one.
 #[derive(Debug)]
 pub struct Daemon {
     program: PathBuf,
     node: Node,
+    /// The pod that it runs inside of.
+    inside: Option<Pod>,
+    folder: PathBuf,
     /// None while it is not to run.
     process: Mutex<Option<Process>>,
 }
@@ -52,18 +56,52 @@ impl Daemon {
         ca: &Authority,
         patch: &Value,
     ) -> Result<Self, LabError> {
-        let this = Self { program: program.to_owned(), node: node.clone(), process: Mutex::default() };
+        let (program, node, folder) = (program.to_owned(), node.clone(), node.folder().to_owned());
+        let this = Self { program, node, inside: None, folder, process: Mutex::default() };
+        let config = this.config(lab, ca);
+        this.start_by(config, patch)
+    }
+
+    /// [`Daemon::start`], inside of a pod.
+    pub(crate) fn start_inside(
+        lab: &Lab,
+        pod: &Pod,
+        ca: &Authority,
+        patch: &Value,
+    ) -> Result<Self, LabError> {
+        let (program, node) = (ca.program().to_owned(), pod.node().clone());
+        let folder = node.folder().join(format!("in-{}-{}", pod.namespace(), pod.name()));
+        fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
+        let this = Self { program, node, inside: Some(pod.clone()), folder, process: Mutex::default() };
         let mut config = this.config(lab, ca);
+        merge(
+            &mut config,
+            &json!({
+                "pod": format!("{}/{}", pod.namespace(), pod.name()),
+                "state": null,
+                "ca": { "address": Authority::address_for(pod) },
+                "dns": { "resolvConf": pod.resolv_conf() },
+            }),
+        );
+        this.start_by(config, patch)
+    }
+
+    fn start_by(self, mut config: Value, patch: &Value) -> Result<Self, LabError> {
         merge(&mut config, patch);
-        let path = this.config_file();
+        let path = self.config_file();
         fs::write(&path, format!("{config:#}")).map_err(LabError::file(path))?;
-        this.run()?;
-        Ok(this)
+        self.run()?;
+        Ok(self)
     }
 
     /// The node that it serves.
     pub const fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// The pod that it runs inside of; none for a node's.
+    pub const fn inside(&self) -> Option<&Pod> {
+        self.inside.as_ref()
     }
 
     /// Its process id; none while it does not run.
@@ -84,7 +122,7 @@ impl Daemon {
     /// # Errors
     /// As there.
     pub fn run_to(&self, output: Stdio) -> Result<(), LabError> {
-        self.spawn(confined_command(&self.program), output)
+        self.spawn(self.confined(), output)
     }
 
     /// [`Daemon::run`], with a clock that is so many seconds ahead of everyone else's.
@@ -92,17 +130,25 @@ impl Daemon {
     /// # Errors
     /// As there.
     pub fn run_ahead(&self, seconds: i64) -> Result<(), LabError> {
-        let mut command = confined_command(&self.program);
+        let mut command = self.confined();
         // The loader puts the machine's library folder for $LIB. Timers go on as they are.
         command.env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1");
         command.env("FAKETIME", format!("{seconds:+}s")).env("DONT_FAKE_MONOTONIC", "1");
         self.spawn(command, self.open_log()?.into())
     }
 
+    fn confined(&self) -> Command {
+        let capabilities = if self.inside.is_some() { OF_POD } else { OF_NODE };
+        confined_command(&self.program, capabilities)
+    }
+
     fn spawn(&self, mut command: Command, output: Stdio) -> Result<(), LabError> {
         command.arg("proxy").arg("--config").arg(self.config_file());
         command.stdin(Stdio::null()).stdout(output).stderr(self.open_log()?);
-        *self.process() = Some(self.node.spawn(&mut command)?);
+        *self.process() = Some(match &self.inside {
+            Some(pod) => pod.start(&mut command)?,
+            None => self.node.spawn(&mut command)?,
+        });
         Ok(())
     }
 
@@ -122,6 +168,18 @@ impl Daemon {
         let mut slot = self.process();
         let Some(process) = slot.as_mut() else { return Ok(None) };
         let status = process.terminate(patience)?;
+        *slot = None;
+        Ok(Some(status))
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it has not within `patience`, and then it still runs.
+    pub fn wait_end(&self, patience: Duration) -> Result<Option<ExitStatus>, LabError> {
+        let mut slot = self.process();
+        let Some(process) = slot.as_mut() else { return Ok(None) };
+        let status = process.wait(patience)?;
         *slot = None;
         Ok(Some(status))
     }
@@ -204,12 +262,15 @@ impl Daemon {
         ready.map_err(|error| self.explained(error))
     }
 
-    /// How each pod of its node fares.
+    /// How each pod of its node fares, or the one that it is for.
     ///
     /// # Errors
     /// When it does not answer.
     pub fn pods(&self) -> Result<Vec<PodPhase>, LabError> {
-        let text = self.enrol(&["list", "--json"])?;
+        let text = match &self.inside {
+            Some(_) => self.get("/config_dump/pods")?.body,
+            None => self.enrol(&["list", "--json"])?,
+        };
         serde_json::from_str(&text).map_err(|error| LabError::Unreadable {
             what: "enrol list".to_owned(),
             problem: format!("{error}: {text}"),
@@ -303,22 +364,22 @@ impl Daemon {
 
     /// Its admin server's Unix socket.
     pub fn admin_socket(&self) -> PathBuf {
-        self.node.folder().join("admin.sock")
+        self.folder.join("admin.sock")
     }
 
     /// Where pods are enrolled.
     pub fn enrol_socket(&self) -> PathBuf {
-        self.node.folder().join("enrol.sock")
+        self.folder.join("enrol.sock")
     }
 
     /// Its configuration.
     pub fn config_file(&self) -> PathBuf {
-        self.node.folder().join("ztunnel.yaml")
+        self.folder.join("ztunnel.yaml")
     }
 
     /// Its log.
     pub fn log_file(&self) -> PathBuf {
-        self.node.folder().join("ztunnel.log")
+        self.folder.join("ztunnel.log")
     }
 
     fn open_log(&self) -> Result<File, LabError> {
@@ -327,12 +388,11 @@ impl Daemon {
     }
 
     fn config(&self, lab: &Lab, ca: &Authority) -> Value {
-        let folder = self.node.folder();
         json!({
             "node": self.node.name(),
             "source": { "manifests": lab.manifests(), "status": lab.folder().join("status") },
             "state": {
-                "folder": folder.join("state"),
+                "folder": self.folder.join("state"),
                 "enrolSocket": self.enrol_socket(),
                 "netns": self.node.pod_netns(),
             },

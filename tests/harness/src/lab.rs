@@ -149,6 +149,13 @@ impl Lab {
         }
     }
 
+    /// Whether the manifests want a pod captured by a proxy of its own.
+    pub fn has_own_proxy(&self, pod: &Pod) -> bool {
+        let state = self.state();
+        let document = state.files.get(&file_name("Pod", pod.namespace(), pod.name()));
+        document.is_some_and(|it| it.text(PROXY) == "dedicated")
+    }
+
     /// The node of that name.
     ///
     /// # Panics
@@ -265,6 +272,9 @@ fn write_whole(path: &Path, text: &str) -> Result<(), LabError> {
 
 /// Where the label stands that puts a pod into the mesh.
 const DATAPLANE_MODE: &str = "/metadata/labels/istio.io~1dataplane-mode";
+
+/// Where the annotation stands that leaves a pod to a proxy of its own.
+const PROXY: &str = "/metadata/annotations/ambient.mesh~1proxy";
 
 /// Where a pod's uid stands.
 const UID: &str = "/metadata/uid";

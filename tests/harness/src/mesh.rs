@@ -14,6 +14,7 @@ use crate::{Authority, Cluster, Daemon, Lab, LabError, Node, PATIENCE, Pod, prog
 #[derive(Debug)]
 pub struct Mesh {
     daemons: Vec<Daemon>,
+    dedicated: Vec<Daemon>,
     ca: Authority,
     lab: Lab,
 }
@@ -37,6 +38,8 @@ pub struct MeshOptions {
     pub large: bool,
     /// Nodes without a daemon of ours: somebody else serves them, or nobody.
     pub foreign: Vec<String>,
+    /// Pods that have a daemon of their own in them, by `namespace/name`. Their manifests have to say so too.
+    pub dedicated: Vec<String>,
 }
 
 impl Default for MeshOptions {
@@ -50,6 +53,7 @@ impl Default for MeshOptions {
             patience: PATIENCE,
             large: false,
             foreign: Vec::new(),
+            dedicated: Vec::new(),
         }
     }
 }
@@ -87,13 +91,24 @@ impl Mesh {
         };
         let ours = lab.nodes().iter().filter(|node| !options.foreign.iter().any(|it| it == node.name()));
         let daemons = ours.map(start).collect::<Result<Vec<_>, _>>()?;
-        let mesh = Self { daemons, ca, lab };
-        mesh.daemons.iter().try_for_each(|daemon| daemon.wait_ready_for(options.patience))?;
+        let mut mesh = Self { daemons, dedicated: Vec::new(), ca, lab };
+        options.dedicated.iter().try_for_each(|key| mesh.start_in(key, &patch))?;
+        mesh.all().try_for_each(|daemon| daemon.wait_ready_for(options.patience))?;
         let pods = mesh.wait_captured()?;
         if !options.large {
             mesh.wait_known(&pods)?;
         }
         Ok(mesh)
+    }
+
+    /// Starts a daemon inside of a pod, by `namespace/name`, with changes to its configuration.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_in(&mut self, key: &str, patch: &Value) -> Result<(), LabError> {
+        let pod = self.lab.pod(key);
+        self.dedicated.push(Daemon::start_inside(&self.lab, &pod, &self.ca, patch)?);
+        Ok(())
     }
 
     /// Waits until every daemon is ready, captures each pod of its node that should be captured, and knows of those
@@ -111,16 +126,26 @@ impl Mesh {
         for daemon in &self.daemons {
             daemon.wait_ready()?;
             let here = |pod: &Pod| pod.node().name() == daemon.node().name();
-            for pod in self.lab.pods().into_iter().filter(|pod| here(pod) && self.lab.wants_capture(pod)) {
+            let wanted = |pod: &Pod| self.lab.wants_capture(pod) && !self.lab.has_own_proxy(pod);
+            for pod in self.lab.pods().into_iter().filter(|pod| here(pod) && wanted(pod)) {
                 daemon.wait_captured(&pod)?;
                 captured.push(pod);
             }
+        }
+        for daemon in &self.dedicated {
+            daemon.wait_ready()?;
+            captured.extend(daemon.inside().cloned());
         }
         Ok(captured)
     }
 
     fn wait_known(&self, pods: &[Pod]) -> Result<(), LabError> {
-        self.daemons.iter().try_for_each(|daemon| daemon.wait_knows(pods))
+        self.all().try_for_each(|daemon| daemon.wait_knows(pods))
+    }
+
+    /// Every daemon, on nodes and in pods.
+    fn all(&self) -> impl Iterator<Item = &Daemon> {
+        self.daemons.iter().chain(&self.dedicated)
     }
 
     /// The daemon of a node.
@@ -132,7 +157,17 @@ impl Mesh {
         daemon.unwrap_or_else(|| panic!("no node {node} in the lab"))
     }
 
-    /// Every daemon.
+    /// The daemon inside of a pod, by `namespace/name`.
+    ///
+    /// # Panics
+    /// When there is no such daemon.
+    pub fn daemon_in(&self, key: &str) -> &Daemon {
+        let is_it = |pod: &Pod| format!("{}/{}", pod.namespace(), pod.name()) == key;
+        let daemon = self.dedicated.iter().find(|it| it.inside().is_some_and(is_it));
+        daemon.unwrap_or_else(|| panic!("no daemon in pod {key}"))
+    }
+
+    /// Every node's daemon.
     pub fn daemons(&self) -> &[Daemon] {
         &self.daemons
     }

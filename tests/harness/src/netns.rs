@@ -101,15 +101,20 @@ pub(crate) fn delete(name: &str) {
     // Both fail where somebody else has removed it, which is what is wanted.
     let _unmounted = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH);
     let _removed = std::fs::remove_file(&path);
-    let _removed = std::fs::remove_dir_all(Path::new(ETC).join(name));
+    let _removed = std::fs::remove_dir_all(etc_of(name));
 }
 
 /// Files that stand over `/etc` for the shell's commands in a namespace.
 pub(crate) fn write_etc(name: &str, file: &str, text: &str) -> Result<(), LabError> {
-    let folder = Path::new(ETC).join(name);
+    let folder = etc_of(name);
     std::fs::create_dir_all(&folder).map_err(LabError::file(&folder))?;
     let path = folder.join(file);
     std::fs::write(&path, text).map_err(LabError::file(path))
+}
+
+/// Where those files are.
+pub(crate) fn etc_of(name: &str) -> PathBuf {
+    Path::new(ETC).join(name)
 }
 
 fn ip_batch(arguments: &[&str], lines: &[String]) -> Result<(), LabError> {

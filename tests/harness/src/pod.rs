@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -217,6 +217,20 @@ impl Pod {
     /// When it cannot be started.
     pub fn spawn(&self, command: &str) -> Result<Process, LabError> {
         piped(&self.0.netns, command, &format!("exec {command}"))
+    }
+
+    /// Starts a program in the pod.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(&self, command: &mut Command) -> Result<Process, LabError> {
+        let name = format!("{} in {}/{}", command.get_program().display(), self.namespace(), self.name());
+        Ok(Process::new(name, self.0.netns.spawn(command)?))
+    }
+
+    /// The pod's own resolver configuration.
+    pub(crate) fn resolv_conf(&self) -> PathBuf {
+        netns::etc_of(self.0.netns.name()).join("resolv.conf")
     }
 
     /// Takes the namespaces of pods away, as a runtime does that removes them; what their processes hold of them lives on.

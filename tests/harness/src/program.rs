@@ -38,12 +38,18 @@ pub(crate) fn daemon_command(program: &Path) -> Command {
     command
 }
 
-/// A [`daemon_command`] with no more capabilities than a node's daemon is promised to need.
-pub(crate) fn confined_command(program: &Path) -> Command {
+/// A [`daemon_command`] with no more than these capabilities: what such a daemon is promised to need.
+pub(crate) fn confined_command(program: &Path, capabilities: &str) -> Command {
     let mut command = daemon_command(Path::new("setpriv"));
-    command.args(["--bounding-set", "-all,+net_admin,+sys_admin,+net_raw", "--"]).arg(program);
+    command.args(["--bounding-set", &format!("-all,{capabilities}"), "--"]).arg(program);
     command
 }
+
+/// What a node's daemon needs.
+pub(crate) const OF_NODE: &str = "+net_admin,+sys_admin,+net_raw";
+
+/// What a daemon inside of its pod needs.
+pub(crate) const OF_POD: &str = "+net_admin,+net_raw";
 
 /// The command as one would type it.
 pub(crate) fn describe(command: &Command) -> String {

@@ -133,6 +133,12 @@ impl PodSpec {
         self
     }
 
+    /// Captured by a proxy of its own, and not by its node's daemon.
+    #[must_use]
+    pub fn dedicated(self) -> Self {
+        self.merge(json!({ "metadata": { "annotations": { "ambient.mesh/proxy": "dedicated" } } }))
+    }
+
     pub(crate) fn manifest(self, uid: &str, addresses: &[IpAddr]) -> Value {
         let ips: Vec<_> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
         let mut manifest = json!({

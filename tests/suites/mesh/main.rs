@@ -1,6 +1,7 @@
 //! What users see of a mesh: who reaches whom, on which path, under which identity, and what of it is on the wire.
 
 mod authorization;
+mod dedicated;
 mod egress;
 mod endings;
 mod enrolment;

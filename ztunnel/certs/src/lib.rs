@@ -36,7 +36,7 @@ pub mod wire;
 
 pub use authority::{Authority, AuthorityError, RootFiles};
 pub use bundle::{Bundles, ParseRootsError, TrustBundle};
-pub use ca_client::{CaAddress, CaClient, CaClientConfig, ConnectError, ParseCaAddressError};
+pub use ca_client::{CaAddress, CaClient, CaClientConfig, ConnectError, Dial, ParseCaAddressError};
 pub use cache::{CacheError, CredentialCache};
 pub use client::ClientTls;
 pub use clock::{Clock, SystemClock};

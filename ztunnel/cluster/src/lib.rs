@@ -25,6 +25,6 @@ pub use manifests::{ManifestSource, OpenError, Places, Problem, read};
 pub use objects::{ObjectRef, Objects};
 pub use status::{ReportError, Reported, StatusFolder};
 pub use translate::{
-    Exclusions, LocalPod, Note, PodCapture, PodDns, Remark, Settings, Translation, Translator, UdpMode,
-    translate, why_ignored,
+    Exclusions, LocalPod, Note, PodCapture, PodDns, Remark, Scope, Settings, Translation, Translator,
+    UdpMode, translate, why_ignored,
 };

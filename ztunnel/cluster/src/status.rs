@@ -11,9 +11,12 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Reported {
     nodes: BTreeMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Pods that are captured by proxies of their own.
+    themselves: BTreeSet<Arc<str>>,
 }
 
-/// A folder with one file for each node, `<node>.json`.
+/// A folder with one file for each node, `<node>.json`, and one for each pod with a proxy of its own, `pod_<uid>.json`: no
+/// node's name has such a line in it.
 #[derive(Debug)]
 pub struct StatusFolder {
     path: PathBuf,
@@ -49,9 +52,21 @@ struct Report {
 }
 
 impl Reported {
-    /// Whether that node captures that pod.
+    /// Whether that node captures that pod, or the pod's own proxy does.
     pub fn captures(&self, node: &str, pod_uid: &str) -> bool {
+        self.of_node(node, pod_uid) || self.themselves.contains(pod_uid)
+    }
+
+    fn of_node(&self, node: &str, pod_uid: &str) -> bool {
         self.nodes.get(node).is_some_and(|pods| pods.contains(pod_uid))
+    }
+
+    /// What the file of that name said.
+    fn said_by(&self, name: &str) -> Option<BTreeSet<Arc<str>>> {
+        match name.strip_prefix(POD) {
+            Some(uid) => self.themselves.get(uid).map(|uid| BTreeSet::from([uid.clone()])),
+            None => self.nodes.get(name).cloned(),
+        }
     }
 
     /// Uids of the pods that are reported here and not there, or by another node.
@@ -60,17 +75,25 @@ impl Reported {
         let pods = |reported: &'a Self, node| reported.nodes.get(node).into_iter().flatten();
         let of_node = |node: &'a Arc<str>| {
             let only = |one: &'a Self, other: &'a Self| {
-                pods(one, node).filter(move |pod| !other.captures(node, pod)).map(|pod| &**pod)
+                pods(one, node).filter(move |pod| !other.of_node(node, pod)).map(|pod| &**pod)
             };
             only(self, other).chain(only(other, self))
         };
-        nodes.flat_map(of_node).collect()
+        let themselves = self.themselves.symmetric_difference(&other.themselves).map(|pod| &**pod);
+        nodes.flat_map(of_node).chain(themselves).collect()
     }
 
     /// Adds what a node reports.
     #[must_use]
     pub fn with(mut self, node: &str, pod_uids: impl IntoIterator<Item = Arc<str>>) -> Self {
         self.nodes.insert(node.into(), pod_uids.into_iter().collect());
+        self
+    }
+
+    /// Adds what a pod's own proxy reports.
+    #[must_use]
+    pub fn with_itself(mut self, pod_uid: &str) -> Self {
+        self.themselves.insert(pod_uid.into());
         self
     }
 }
@@ -92,9 +115,36 @@ impl StatusFolder {
         pod_uids: impl IntoIterator<Item = &'a str>,
     ) -> Result<(), ReportError> {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if node.is_empty() || node.starts_with('.') || !node.chars().all(is_allowed) {
+        let is_pods = node.starts_with(POD);
+        if node.is_empty() || node.starts_with('.') || is_pods || !node.chars().all(is_allowed) {
             return Err(ReportError::Name { node: node.to_owned() });
         }
+        self.write(node, pod_uids)
+    }
+
+    /// Says that a pod is captured by a proxy of its own.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written, or the uid is no pod's.
+    pub fn report_itself(&self, pod_uid: &str) -> Result<(), ReportError> {
+        self.write(&own_name(pod_uid)?, [pod_uid])
+    }
+
+    /// Says that no proxy of its own captures a pod any more. That none did is no error.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, or the uid is no pod's.
+    pub fn withdraw_itself(&self, pod_uid: &str) -> Result<(), ReportError> {
+        let path = self.path.join(format!("{}.json", own_name(pod_uid)?));
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(ReportError::Write { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write<'a>(&self, node: &str, pod_uids: impl IntoIterator<Item = &'a str>) -> Result<(), ReportError> {
         let report = Report { pods: pod_uids.into_iter().map(Arc::from).collect() };
         let text = serde_json::to_vec(&report).expect("a list of texts is always JSON");
         let write = |path: &Path, result: io::Result<()>| {
@@ -117,16 +167,28 @@ impl StatusFolder {
                 Ok(report) => Some(report.pods),
                 Err(error) => {
                     tracing::warn!(path = %path.display(), %error, "a node's report cannot be read");
-                    self.last.nodes.get(node).cloned()
+                    self.last.said_by(node)
                 }
             };
-            if let Some(pods) = pods {
-                reported.nodes.insert(node.into(), pods);
+            match (node.strip_prefix(POD), pods) {
+                // It speaks of itself and of nobody else.
+                (Some(uid), Some(pods)) => reported.themselves.extend(pods.get(uid).cloned()),
+                (None, Some(pods)) => drop(reported.nodes.insert(node.into(), pods)),
+                (_, None) => {}
             }
         }
         self.last = reported.clone();
         reported
     }
+}
+
+/// What the file of a pod is called that is captured by a proxy of its own.
+fn own_name(pod_uid: &str) -> Result<String, ReportError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if pod_uid.is_empty() || !pod_uid.chars().all(is_allowed) {
+        return Err(ReportError::Name { node: pod_uid.to_owned() });
+    }
+    Ok(format!("{POD}{pod_uid}"))
 }
 
 fn node(path: &Path) -> Option<&str> {
@@ -138,9 +200,31 @@ fn read(path: &Path) -> io::Result<Report> {
     serde_json::from_slice(&fs::read(path)?).map_err(io::Error::from)
 }
 
+/// What the names of files of pods begin with.
+const POD: &str = "pod_";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_reports_itself_and_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut status = StatusFolder::new(folder.path().join("status"));
+        status.report_itself("uid-1").unwrap();
+        let before = status.read();
+        assert!(before.captures("any", "uid-1") && !before.captures("any", "uid-2"));
+        let forged = folder.path().join("status/pod_uid-1.json");
+        fs::write(&forged, r#"{"pods":["uid-1","uid-2"]}"#).unwrap();
+        assert_eq!(status.read(), before);
+        fs::write(&forged, "{").unwrap();
+        assert_eq!(status.read(), before, "a damaged report says what it said before");
+        assert!(status.report("pod_uid-3", ["uid-3"]).is_err() && status.report_itself("a/b").is_err());
+        status.withdraw_itself("uid-1").unwrap();
+        status.withdraw_itself("uid-1").unwrap();
+        assert_eq!(status.read(), Reported::default());
+        assert_eq!(before.different(&Reported::default()), BTreeSet::from(["uid-1"]));
+    }
 
     #[test]
     fn every_node_reports_for_itself_and_reads_all() {

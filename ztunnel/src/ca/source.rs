@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cluster::kubernetes::{Kubernetes, LivePods};
-use cluster::{ManifestSource, OpenError, Places, Settings, Translation};
+use cluster::{ManifestSource, OpenError, Places, Scope, Settings, Translation};
 use daemon::ready::{Readiness, ReadyTask};
 use daemon::tasks::Tasks;
 use mesh::{ClusterId, Network, Snapshots, Store};
@@ -83,7 +83,7 @@ impl Source {
         // Names of the mesh that decide about nothing here are left empty.
         let settings = Settings {
             network_policies: false,
-            node: "".into(),
+            scope: Scope::None,
             trust_domain: config.trust.domain.clone(),
             trust_domain_aliases: Vec::new(),
             cluster_domain: config.trust.domain.as_str().into(),

@@ -16,8 +16,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigErrors> {
 
 fn missing(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     let is_unknown = is_empty(&config.ca.node_key) && config.ca.token_file.is_none();
+    // What has a token and one pod proves itself by the one, and is told of the other's node.
+    let needs_node = config.pod.is_none() || config.ca.token_file.is_none();
     let needed = [
-        ("node", config.node.is_empty(), "the name of this node, as Pods name it"),
+        ("node", needs_node && config.node.is_empty(), "the name of this node, as Pods name it"),
         ("source.manifests", is_empty(&config.source.manifests), "where the mesh is described"),
         ("ca.address", config.ca.address.is_empty(), "who signs certificates"),
         ("ca.roots", is_empty(&config.ca.roots), "the roots that the CA's certificate comes from"),
@@ -27,7 +29,13 @@ fn missing(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     let absent = absent.map(|(key, _, what)| (key, format!("is missing: {what}")));
     let both = config.ca.token_file.is_some() && !is_empty(&config.ca.node_key);
     let both = both.then(|| ("ca.tokenFile", "must not be set beside ca.nodeKey".to_owned()));
-    absent.chain(both)
+    let own = config.pod.is_some() && config.listen.metrics_pod.is_some();
+    let own = own.then(|| {
+        let problem =
+            "must not be set beside pod, whose metrics are reached in tunnels as all that it serves";
+        ("listen.metricsPod", problem.to_owned())
+    });
+    absent.chain(both).chain(own)
 }
 
 fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, String)> {

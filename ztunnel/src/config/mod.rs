@@ -31,6 +31,8 @@ pub use workers::Workers;
 pub struct Config {
     /// Name of this node, as Pods name it in `spec.nodeName`.
     pub node: String,
+    /// The pod that the daemon runs inside of, and captures alone; none on a node.
+    pub pod: Option<NamespacedName>,
     /// Threads of the byte path.
     pub workers: Workers,
     /// Where the mesh is described.
@@ -248,6 +250,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             node: String::new(),
+            pod: None,
             workers: Workers::Auto,
             source: SourceConfig { manifests: PathBuf::new(), status: "/run/ambient/status".into() },
             state: StateConfig {

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use clap::Parser;
@@ -23,6 +23,36 @@ fn what_is_missing_is_said_at_once() {
 }
 
 #[test]
+fn the_proxy_of_a_single_pod_needs_no_node_where_it_has_a_token() {
+    let small = SMALL.replace("node: node-1", "pod: shop/cart");
+    assert!(resolve(&small).unwrap_err().to_string().starts_with("node: is missing"));
+    let config = resolve(&small.replace("nodeKey: /etc/ca/node.key", "tokenFile: /token")).unwrap();
+    assert_eq!(config.pod.map(|pod| pod.to_string()).as_deref(), Some("shop/cart"));
+    for wrong in ["cart", "shop/cart/default", "/cart"] {
+        let errors = resolve(&SMALL.replace("node: node-1", &format!("pod: {wrong}"))).unwrap_err();
+        assert!(errors.to_string().contains("NAMESPACE/NAME"), "{wrong}: {errors}");
+    }
+}
+
+#[test]
+fn the_example_of_a_pod_with_its_own_proxy_has_a_whole_configuration() {
+    let pod = include_str!("../../../deploy/examples/dedicated/pod.yaml");
+    let variables = pod.lines().filter_map(|line| {
+        let (name, value) = line.trim().strip_prefix("- { name: ")?.split_once(", value: ")?;
+        Some((name, value.trim_end_matches(" }").trim_matches('"')))
+    });
+    let variables: HashMap<_, _> = variables.collect();
+    let known = |name: &&str| OPTIONS.iter().any(|option| option.env == *name);
+    assert!(variables.len() > 5 && variables.keys().all(known), "{variables:?}");
+    let env = |name: &str| {
+        let value = variables.get(name)?.replace("$(POD_NAMESPACE)", "bank").replace("$(POD_NAME)", "ledger");
+        Some(value)
+    };
+    let config = Config::resolve(None, env, &Flags::default()).unwrap();
+    assert_eq!(config.pod.map(|pod| pod.to_string()).as_deref(), Some("bank/ledger"));
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_line_and_suggestion() {
     let errors = resolve(&format!("{SMALL}timeouts:\n  hanshake: 5s\n")).unwrap_err();
     assert_eq!(
@@ -36,6 +66,10 @@ fn options_that_contradict_each_other_are_refused() {
     for (more, complaint) in [
         ("listen:\n  admin: 0.0.0.0:15000\n", "listen.admin: 0.0.0.0:15000 is not a loopback address"),
         ("listen:\n  metrics: 10.0.0.1:15021\n", "listen.readiness: port 15021 is taken by listen.metrics"),
+        (
+            "pod: shop/cart\nlisten:\n  metricsPod: shop/cart\n",
+            "listen.metricsPod: must not be set beside pod, whose metrics are reached in tunnels as all that it serves",
+        ),
         ("  tokenFile: /token\n", "ca.tokenFile: must not be set beside ca.nodeKey"),
         ("timeouts:\n  handshake: 0\n", "timeouts.handshake: must be more than zero"),
         (

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::{Instant, timeout};
 
 use super::Query;
 use super::wire::{MAX_DATAGRAM, code_of};
-use crate::redirect::PodSockets;
+use crate::redirect::{OwnSockets, PodSockets};
 
 /// How a query came, and so how it is passed on: a client that asks by TCP wants long answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ pub(super) enum Transport {
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// In the daemon's own namespace.
-    Daemon,
+    Daemon(OwnSockets),
     /// In a pod's namespace, marked.
     Pod(PodSockets),
 }
@@ -116,14 +116,14 @@ pub(super) fn framed(message: &[u8]) -> io::Result<Vec<u8>> {
 impl Place {
     fn tcp(&self, server: IpAddr) -> io::Result<Socket> {
         match self {
-            Self::Daemon => own(server, Type::STREAM, Protocol::TCP),
+            Self::Daemon(own) => own.socket(server, Type::STREAM, Protocol::TCP),
             Self::Pod(sockets) => sockets.tcp(server, None),
         }
     }
 
     fn udp(&self, server: IpAddr) -> io::Result<Socket> {
         match self {
-            Self::Daemon => own(server, Type::DGRAM, Protocol::UDP),
+            Self::Daemon(own) => own.socket(server, Type::DGRAM, Protocol::UDP),
             Self::Pod(sockets) => sockets.udp(server),
         }
     }
@@ -132,10 +132,6 @@ impl Place {
 /// Whether a server says that another may do better.
 fn is_unwilling(answer: &[u8]) -> bool {
     matches!(code_of(answer), Some(ResponseCode::ServFail | ResponseCode::NotImp | ResponseCode::Refused))
-}
-
-fn own(server: IpAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
-    Socket::new(Domain::for_address((server, 0).into()), kind.nonblocking(), Some(protocol))
 }
 
 /// How long all servers together may take: what clients wait for a server by default.

@@ -128,10 +128,12 @@ impl PodDns {
         matters.then(|| name.into())
     }
 
-    /// Name servers that no pod has chosen.
+    /// Name servers that no pod has chosen. Inside of a pod, what the daemon finds there is the pod's choice.
     fn trusted(&self) -> impl Iterator<Item = SocketAddr> {
-        let node = self.shared.node.current();
-        let ips: Vec<_> = self.shared.settings.cluster.servers.iter().chain(&node.servers).copied().collect();
+        let settings = &self.shared.settings;
+        let node = (!settings.own.is_inside()).then(|| self.shared.node.current());
+        let of_node = node.iter().flat_map(|node| &node.servers);
+        let ips: Vec<_> = settings.cluster.servers.iter().chain(of_node).copied().collect();
         ips.into_iter().map(|ip| SocketAddr::new(ip, UPSTREAM_PORT))
     }
 
@@ -160,8 +162,9 @@ impl PodDns {
         metrics.forwarded(&labels);
         let began = Instant::now();
         // Asked from outside of the pod where the answer opens a way: whoever may look at the pod's packets could answer.
-        let place = if egress.is_some() { &Place::Daemon } else { &self.place };
-        match ask(place, transport, &servers, &query).await {
+        let daemon = || Place::Daemon(self.shared.settings.own.clone());
+        let place = egress.as_ref().map_or_else(|| self.place.clone(), |_| daemon());
+        match ask(&place, transport, &servers, &query).await {
             Ok(answer) => {
                 if let Some(name) = &egress {
                     self.learn(name, query.question().kind, &answer);

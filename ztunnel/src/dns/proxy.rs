@@ -11,6 +11,7 @@ use tokio::task::{JoinError, JoinSet};
 use super::pod::PodDns;
 use super::{ClusterNames, DnsMetrics, NodeResolver, PodResolver, ResolvedNames, tcp, udp};
 use crate::enrol::CapturedPod;
+use crate::redirect::OwnSockets;
 
 /// Answers captured pods' DNS queries. Clones share everything.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct DnsSettings {
     pub cluster: ClusterNames,
     /// Network of pods that the mesh doesn't know yet.
     pub network: Network,
+    /// Where queries are sent from whose answers open a way.
+    pub own: OwnSockets,
 }
 
 #[derive(Debug)]

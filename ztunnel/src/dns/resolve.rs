@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use super::exchange::{Place, Transport, ask};
 use super::wire::{MAX_DATAGRAM, is_truncated};
 use super::{NodeResolver, Query};
+use crate::redirect::OwnSockets;
 
 /// Looks names up for the daemon itself, in the daemon's own namespace. Shared by all workers; its answers are kept as
 /// long as they say.
@@ -23,6 +24,7 @@ use super::{NodeResolver, Query};
 pub struct Resolver {
     node: Arc<NodeResolver>,
     cluster: Vec<IpAddr>,
+    place: Place,
     known: Mutex<HashMap<Arc<str>, Entry, foldhash::fast::RandomState>>,
     lookups: IntCounter,
 }
@@ -67,7 +69,14 @@ impl Resolver {
     ) -> Result<Self, RegisterError> {
         let lookups =
             metrics.counter("istio_on_demand_dns_total", "Names looked up to connect to their addresses.")?;
-        Ok(Self { node, cluster, known: Mutex::default(), lookups })
+        let place = Place::Daemon(OwnSockets::default());
+        Ok(Self { node, cluster, place, known: Mutex::default(), lookups })
+    }
+
+    /// Asks from these sockets.
+    #[must_use]
+    pub fn through(self, own: OwnSockets) -> Self {
+        Self { place: Place::Daemon(own), ..self }
     }
 
     /// The addresses of a name, those of the preferred family first; one at least. When name servers are away, what they
@@ -113,8 +122,10 @@ impl Resolver {
     async fn look_up(&self, name: &str, before: Option<&Arc<[IpAddr]>>) -> Found {
         self.lookups.inc();
         let servers = self.servers();
-        let (v4, v6) =
-            tokio::join!(records(&servers, name, RecordType::A), records(&servers, name, RecordType::AAAA));
+        let (v4, v6) = tokio::join!(
+            self.records(&servers, name, RecordType::A),
+            self.records(&servers, name, RecordType::AAAA)
+        );
         let answer = joined(v4, v6);
         let (addresses, ttl) = match (answer, before) {
             (Ok(Records { addresses, ttl }), _) => (Ok(addresses.into()), ttl.clamp(MIN_TTL, MAX_TTL)),
@@ -127,6 +138,26 @@ impl Resolver {
     fn servers(&self) -> Vec<SocketAddr> {
         let node = self.node.current();
         self.cluster.iter().chain(&node.servers).map(|ip| SocketAddr::new(*ip, 53)).collect()
+    }
+
+    async fn records(
+        &self,
+        servers: &[SocketAddr],
+        name: &str,
+        kind: RecordType,
+    ) -> Result<Records, LookupError> {
+        let query = question(name, kind).ok_or(LookupError::NotAName)?;
+        let asked = async |transport| {
+            let answered = ask(&self.place, transport, servers, &query).await;
+            answered
+                .inspect_err(|error| tracing::debug!(name, %error, "name cannot be looked up"))
+                .map_err(|_logged| LookupError::Unanswered)
+        };
+        let mut answer = asked(Transport::Udp).await?;
+        if is_truncated(&answer) || answer.len() > MAX_DATAGRAM {
+            answer = asked(Transport::Tcp).await?;
+        }
+        read(&answer, kind)
     }
 }
 
@@ -165,21 +196,6 @@ fn joined(
         }
         (Err(error), Err(_)) => Err(error),
     }
-}
-
-async fn records(servers: &[SocketAddr], name: &str, kind: RecordType) -> Result<Records, LookupError> {
-    let query = question(name, kind).ok_or(LookupError::NotAName)?;
-    let asked = async |transport| {
-        let answered = ask(&Place::Daemon, transport, servers, &query).await;
-        answered
-            .inspect_err(|error| tracing::debug!(name, %error, "name cannot be looked up"))
-            .map_err(|_logged| LookupError::Unanswered)
-    };
-    let mut answer = asked(Transport::Udp).await?;
-    if is_truncated(&answer) || answer.len() > MAX_DATAGRAM {
-        answer = asked(Transport::Tcp).await?;
-    }
-    read(&answer, kind)
 }
 
 fn question(name: &str, kind: RecordType) -> Option<Query> {

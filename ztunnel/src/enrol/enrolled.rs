@@ -9,7 +9,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::error::EnrolError;
 use super::lease::Commands;
-use super::state::{self, Record, StateFolder};
+use super::state::{self, Memory, Record};
 use super::udp::UdpLedger;
 use super::upkeep::CHECK_PERIOD;
 use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
@@ -24,7 +24,9 @@ use crate::redirect::{
 #[derive(Debug)]
 pub(super) struct Means {
     /// Where pods are remembered.
-    pub(super) state: StateFolder,
+    pub(super) state: Memory,
+    /// The marks of the only pod; drawn anew for each of many.
+    pub(super) marks: Option<Marks>,
     /// How sockets are made.
     pub(super) tuning: SocketTuning,
     /// Where leases report their end.
@@ -65,7 +67,7 @@ impl Enrolled {
         options: CaptureOptions,
     ) -> Result<Self, EnrolError> {
         check_addresses(&netns, &pod.addresses)?;
-        let marks = Marks::random().map_err(EnrolError::Netlink)?;
+        let marks = means.marks.map_or_else(Marks::random, Ok).map_err(EnrolError::Netlink)?;
         // Written first: where there is no room for it the pod is not touched, and a process that dies in the middle
         // leaves no rule that its successor knows nothing of.
         means.state.write(&record(pod, &netns, marks, &options, None))?;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak, mpsc};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
 
 use super::{DesiredPod, PodUid};
 
@@ -27,6 +28,10 @@ pub(super) enum Command {
     Desire(Vec<DesiredPod>),
     /// The last lease of that enrolment ended.
     Drained { uid: PodUid, enrolment: u64 },
+    /// Take everything out of all pods' namespaces, and say whether that was done.
+    Finish(oneshot::Sender<bool>),
+    /// Redirect nothing new in any pod, ever again.
+    Leave,
     /// Leave everything in force and end.
     Stop,
 }

@@ -34,5 +34,5 @@ pub use pod::{InvalidPodUid, Pod, PodUid};
 pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, Request};
 pub use seqpacket::{PacketError, read_packet};
 pub use state::StateError;
-pub use thread::{EnrolConfig, EnrolHandle, StartError, start};
+pub use thread::{EnrolConfig, EnrolHandle, Leaving, StartError, start, start_inside};
 pub use udp::UdpSeen;

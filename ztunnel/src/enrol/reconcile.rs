@@ -12,7 +12,7 @@ use super::error::EnrolError;
 use super::registry::Registry;
 use super::state::Record;
 use super::{DesiredPod, PodUid, StateError};
-use crate::netns::{Discovery, PodNetns, discover};
+use crate::netns::{Discovery, PodNetns};
 use crate::redirect::{Capture, CapturePhase};
 
 impl Registry {
@@ -22,7 +22,7 @@ impl Registry {
         for error in broken {
             tracing::warn!(error = describe(&error), "record of a captured pod cannot be read");
         }
-        let mut found = discover(&self.netns_folder).unwrap_or_default();
+        let mut found = self.namespaces.look().unwrap_or_default();
         for record in records {
             self.restore_one(record, &mut found);
         }
@@ -60,6 +60,9 @@ impl Registry {
 
     /// Captures what the mesh wants and is not captured yet.
     fn take_up(&mut self) {
+        if self.leaving {
+            return;
+        }
         let wanted: Vec<DesiredPod> = self
             .desired
             .values()
@@ -68,7 +71,7 @@ impl Registry {
             .collect();
         let missing = wanted.iter().any(|it| !self.enrolled.contains_key(&it.pod.uid));
         let mut found =
-            if missing { discover(&self.netns_folder).unwrap_or_default() } else { Discovery::default() };
+            if missing { self.namespaces.look().unwrap_or_default() } else { Discovery::default() };
         for DesiredPod { pod, options, .. } in wanted {
             let uid = pod.uid.clone();
             let done = match self.enrolled.get_mut(&uid) {
@@ -90,7 +93,7 @@ impl Registry {
     pub(super) fn retry(&mut self) {
         let records: Vec<Record> = self.failed.values().filter_map(|it| it.record.clone()).collect();
         if !records.is_empty() {
-            let mut found = discover(&self.netns_folder).unwrap_or_default();
+            let mut found = self.namespaces.look().unwrap_or_default();
             for record in records {
                 self.restore_one(record, &mut found);
             }

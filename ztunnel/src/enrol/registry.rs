@@ -14,15 +14,15 @@ use super::error::EnrolError;
 use super::lease::Command;
 use super::state::Record;
 use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid};
-use crate::netns::{PodNetns, discover};
+use crate::netns::{Namespaces, PodNetns};
 use crate::redirect::CaptureOptions;
 
 /// Every pod that is or should be captured.
 pub(super) struct Registry {
     pub(super) events: Box<dyn CaptureEvents>,
     pub(super) means: Means,
-    /// Where namespaces are mounted, to find those that nobody handed over.
-    pub(super) netns_folder: PathBuf,
+    /// Where namespaces are that nobody handed over.
+    pub(super) namespaces: Namespaces,
     pub(super) enrolled: BTreeMap<PodUid, Enrolled>,
     /// Should be captured and could not be.
     pub(super) failed: BTreeMap<PodUid, Failure>,
@@ -37,6 +37,8 @@ pub(super) struct Registry {
     retry_at: Instant,
     count_at: Instant,
     pub(super) changed: bool,
+    /// The daemon ends and leaves no pod captured: none is taken up any more.
+    pub(super) leaving: bool,
 }
 
 /// A pod that could not be captured.
@@ -48,11 +50,11 @@ pub(super) struct Failure {
 }
 
 impl Registry {
-    pub(super) fn new(means: Means, netns_folder: PathBuf, events: Box<dyn CaptureEvents>) -> Self {
+    pub(super) fn new(means: Means, namespaces: Namespaces, events: Box<dyn CaptureEvents>) -> Self {
         Self {
             events,
             means,
-            netns_folder,
+            namespaces,
             enrolled: BTreeMap::new(),
             failed: BTreeMap::new(),
             desired: BTreeMap::new(),
@@ -62,6 +64,7 @@ impl Registry {
             retry_at: Instant::now() + RETRY_PERIOD,
             count_at: Instant::now() + COUNT_PERIOD,
             changed: true,
+            leaving: false,
         }
     }
 
@@ -115,8 +118,23 @@ impl Registry {
                     self.finish_or_note(&uid);
                 }
             }
+            Command::Finish(done) => {
+                self.leave();
+                let uids: Vec<PodUid> = self.enrolled.keys().cloned().collect();
+                uids.iter().for_each(|uid| self.finish_or_note(uid));
+                // Whoever asked may have given up.
+                let _nobody_waits = done.send(self.enrolled.is_empty());
+            }
+            Command::Leave => self.leave(),
             Command::Stop => {}
         }
+    }
+
+    /// Has all pods drain for good.
+    fn leave(&mut self) {
+        self.leaving = true;
+        let uids: Vec<PodUid> = self.enrolled.keys().cloned().collect();
+        uids.iter().for_each(|uid| self.drain_or_note(uid));
     }
 
     /// What is to be done from time to time: namespaces that vanished, pods that drained, rules that somebody changed,
@@ -268,13 +286,14 @@ impl Registry {
             return Ok(netns);
         }
         let is_it = |it: &PodNetns| it.inode() == netns.inode();
-        let found = discover(&self.netns_folder).ok().and_then(|mut it| it.take_known(is_it));
+        let found = self.namespaces.look().ok().and_then(|mut it| it.take_known(is_it));
         Ok(found.unwrap_or_else(|| netns.without_path()))
     }
 
     fn find_netns(&self, pod: &Pod) -> Result<PodNetns, EnrolError> {
-        let found = discover(&self.netns_folder);
-        let found = found.map_err(|source| EnrolError::Netns { path: self.netns_folder.clone(), source });
+        let found = self.namespaces.look();
+        let path = || self.namespaces.path().to_owned();
+        let found = found.map_err(|source| EnrolError::Netns { path: path(), source });
         found?.take(&pod.addresses).ok_or(EnrolError::NetnsUnknown)
     }
 

@@ -13,7 +13,8 @@ use crate::redirect::ListenError;
 
 /// The socket and those who speak on it.
 pub(super) struct Server {
-    listener: PacketListener,
+    /// None where nobody is to call.
+    listener: Option<PacketListener>,
     callers: Vec<PacketStream>,
     /// The next caller could not be accepted, for want of a descriptor: the socket stays ready, and is tried again from
     /// time to time.
@@ -22,14 +23,19 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) const fn new(listener: PacketListener) -> Self {
-        Self { listener, callers: Vec::new(), held_back: false }
+        Self { listener: Some(listener), callers: Vec::new(), held_back: false }
     }
 
-    /// What to wait for: the socket first, then each caller.
+    /// One that nobody can call.
+    pub(super) const fn closed() -> Self {
+        Self { listener: None, callers: Vec::new(), held_back: false }
+    }
+
+    /// What to wait for: the socket first, if there is one, then each caller.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = PollFd<'_>> {
         let for_callers = if self.held_back { PollFlags::empty() } else { PollFlags::POLLIN };
         let callers = self.callers.iter().map(|caller| PollFd::new(caller.as_fd(), PollFlags::POLLIN));
-        std::iter::once(PollFd::new(self.listener.as_fd(), for_callers)).chain(callers)
+        self.listener.iter().map(move |it| PollFd::new(it.as_fd(), for_callers)).chain(callers)
     }
 
     /// Whether somebody waits whom nothing will announce.
@@ -52,7 +58,8 @@ impl Server {
     }
 
     fn welcome(&mut self) {
-        let accepted = self.listener.accept();
+        let Some(listener) = &self.listener else { return };
+        let accepted = listener.accept();
         let was_held_back = std::mem::replace(&mut self.held_back, accepted.is_err());
         match accepted {
             Ok(Some(caller)) if !caller.is_root().unwrap_or(false) => {

@@ -35,6 +35,10 @@ pub(super) struct Record {
     pub(super) digest: Option<RulesDigest>,
 }
 
+/// What a later process finds of the pods that this one captured: a folder of records, or nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Memory(Option<StateFolder>);
+
 /// The folder.
 #[derive(Clone, Debug)]
 pub(super) struct StateFolder {
@@ -60,6 +64,33 @@ impl Record {
             None => netns.holds_any(&self.pod.addresses).unwrap_or(false),
         };
         netns.inode() == self.netns_inode && is_same()
+    }
+}
+
+impl Memory {
+    /// Remembers pods in a folder, which is made if there is none.
+    pub(super) fn folder(path: &Path) -> Result<Self, StateError> {
+        Ok(Self(Some(StateFolder::open(path)?)))
+    }
+
+    /// Remembers nothing: whoever comes next knows by itself which pod is its own.
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// As [`StateFolder::write`].
+    pub(super) fn write(&self, record: &Record) -> Result<(), StateError> {
+        self.0.as_ref().map_or(Ok(()), |folder| folder.write(record))
+    }
+
+    /// As [`StateFolder::forget`].
+    pub(super) fn forget(&self, uid: &PodUid) -> Result<(), StateError> {
+        self.0.as_ref().map_or(Ok(()), |folder| folder.forget(uid))
+    }
+
+    /// As [`StateFolder::read`].
+    pub(super) fn read(&self) -> Result<(Vec<Record>, Vec<StateError>), StateError> {
+        self.0.as_ref().map_or_else(|| Ok(Default::default()), StateFolder::read)
     }
 }
 

@@ -8,15 +8,17 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::oneshot;
 
 use super::enrolled::Means;
 use super::lease::{Command, CommandQueue, Commands};
 use super::registry::Registry;
 use super::seqpacket::PacketListener;
 use super::server::Server;
-use super::state::StateFolder;
+use super::state::Memory;
 use super::{CaptureEvents, DesiredPod, PodUid, StateError};
-use crate::redirect::SocketTuning;
+use crate::netns::Namespaces;
+use crate::redirect::{Marks, SocketTuning};
 
 /// Where enrolment finds its files.
 #[derive(Clone, Debug)]
@@ -37,6 +39,12 @@ pub struct EnrolConfig {
 pub struct EnrolHandle {
     commands: Commands,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Ends capture before the daemon ends. Clones end the same.
+#[derive(Clone, Debug)]
+pub struct Leaving {
+    commands: Commands,
 }
 
 /// Why enrolment could not start.
@@ -64,18 +72,41 @@ pub enum StartError {
 /// When socket, state folder or thread cannot be had.
 pub fn start(config: EnrolConfig, events: impl CaptureEvents) -> Result<EnrolHandle, StartError> {
     let EnrolConfig { socket, state, netns, tuning } = config;
-    let state = StateFolder::open(&state)?;
     let (commands, queue) = Commands::queue().map_err(StartError::Thread)?;
-    let means = Means { state, tuning, commands: commands.clone() };
-    let mut registry = Registry::new(means, netns, Box::new(events));
+    let means = Means { state: Memory::folder(&state)?, marks: None, tuning, commands: commands.clone() };
+    let registry = Registry::new(means, Namespaces::In(netns), Box::new(events));
     let listener = PacketListener::bind(&socket)
         .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
+    spawn(registry, Server::new(listener), commands, queue)
+}
+
+/// Captures, by these marks, the one pod in whose namespace the daemon itself is. Nobody else enrols any, and nothing is
+/// remembered: what a killed process left in the namespace is replaced.
+///
+/// # Errors
+/// When the thread cannot be had.
+pub fn start_inside(
+    marks: Marks,
+    tuning: SocketTuning,
+    events: impl CaptureEvents,
+) -> Result<EnrolHandle, StartError> {
+    let (commands, queue) = Commands::queue().map_err(StartError::Thread)?;
+    let means = Means { state: Memory::none(), marks: Some(marks), tuning, commands: commands.clone() };
+    spawn(Registry::new(means, Namespaces::Own, Box::new(events)), Server::closed(), commands, queue)
+}
+
+fn spawn(
+    mut registry: Registry,
+    server: Server,
+    commands: Commands,
+    queue: CommandQueue,
+) -> Result<EnrolHandle, StartError> {
     let work = move || {
         if let Err(error) = registry.restore() {
             tracing::error!(error = certs::describe(&error), "captured pods cannot be taken up");
         }
         registry.report();
-        run(Server::new(listener), &queue, &mut registry);
+        run(server, &queue, &mut registry);
     };
     let thread = std::thread::Builder::new().name("enrol".to_owned()).spawn(work);
     Ok(EnrolHandle { commands, thread: Some(thread.map_err(StartError::Thread)?) })
@@ -85,6 +116,28 @@ impl EnrolHandle {
     /// Says which pods the node has and which of them should be captured: always all of them.
     pub fn desire(&self, pods: Vec<DesiredPod>) {
         self.commands.send(Command::Desire(pods));
+    }
+
+    /// For a daemon that leaves no pod captured.
+    pub fn leaving(&self) -> Leaving {
+        Leaving { commands: self.commands.clone() }
+    }
+}
+
+impl Leaving {
+    /// Redirects nothing new from now on. What is proxied goes on.
+    pub fn begin(&self) {
+        self.commands.send(Command::Leave);
+    }
+
+    /// Takes rules and routes away, and whatever is proxied still with them. False when something of it is left.
+    ///
+    /// # Cancel safety
+    /// They are taken away nevertheless.
+    pub async fn finish(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.commands.send(Command::Finish(done));
+        answer.await.unwrap_or(false)
     }
 }
 

@@ -3,19 +3,30 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
 use super::{PodNetns, in_netns};
 
-/// The namespaces found in a folder.
+/// Where the namespaces of pods are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespaces {
+    /// Mounted in a folder.
+    In(PathBuf),
+    /// The daemon's own is that of its only pod.
+    Own,
+}
+
+/// The namespaces that were found.
 #[derive(Debug, Default)]
 pub struct Discovery {
     /// Index into `found` by address. An address that two namespaces hold names neither.
     by_address: BTreeMap<IpAddr, Option<usize>>,
     found: Vec<Option<PodNetns>>,
+    /// There is one pod, and what was found is its namespace, whatever its addresses.
+    only: bool,
     /// Files in the folder that could not be entered, with the reason.
     pub unreadable: Vec<(String, io::Error)>,
 }
@@ -36,9 +47,35 @@ pub fn discover(folder: &Path) -> io::Result<Discovery> {
     Ok(discovery)
 }
 
+impl Namespaces {
+    /// Where they are looked for.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::In(folder) => folder,
+            Self::Own => Path::new("/proc/self/ns/net"),
+        }
+    }
+
+    /// Looks for the namespaces of pods, as [`discover`] does.
+    ///
+    /// # Errors
+    /// As there, or when the daemon's own cannot be told.
+    pub fn look(&self) -> io::Result<Discovery> {
+        match self {
+            Self::In(folder) => discover(folder),
+            Self::Own => {
+                Ok(Discovery { found: vec![Some(PodNetns::own()?)], only: true, ..Discovery::default() })
+            }
+        }
+    }
+}
+
 impl Discovery {
     /// Takes the one namespace that holds all of `addresses`.
     pub fn take(&mut self, addresses: &[IpAddr]) -> Option<PodNetns> {
+        if self.only {
+            return self.found.first_mut()?.take();
+        }
         let mut at = addresses.iter().map(|address| self.by_address.get(address).copied().flatten());
         let first = at.next()??;
         if at.any(|other| other != Some(first)) {

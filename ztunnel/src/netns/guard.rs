@@ -20,6 +20,8 @@ pub struct PodNetns {
     inode: u64,
     cookie: Option<NetnsCookie>,
     fd: OwnedFd,
+    /// The process lives in it: nobody has to go there.
+    is_home: bool,
 }
 
 /// Proof that the calling thread is inside a pod's namespace. Dropping it returns; if that fails the process aborts,
@@ -29,7 +31,8 @@ pub struct PodNetns {
 /// it would be born in the pod's namespace. Child processes are, on purpose.
 #[derive(Debug)]
 pub struct NetnsGuard {
-    home: &'static OwnedFd,
+    /// Where to go back to; none for who never left.
+    home: Option<&'static OwnedFd>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -49,6 +52,16 @@ impl PodNetns {
     /// When it is not a network namespace, or is the daemon's own.
     pub fn from_fd(fd: OwnedFd, path: Option<PathBuf>) -> io::Result<Self> {
         Self::checked(fd, path)
+    }
+
+    /// The daemon's own, for a daemon that runs inside of its pod. Entering it moves nobody, and takes no privilege.
+    ///
+    /// # Errors
+    /// When the kernel does not tell which it is.
+    pub fn own() -> io::Result<Self> {
+        let fd = home()?.try_clone()?;
+        let inode = inode_of(fd.as_fd())?;
+        Ok(Self { path: None, inode, cookie: NetnsCookie::here()?, fd, is_home: true })
     }
 
     /// The inode number: names the namespace as long as it lives, and may be used again after that.
@@ -86,9 +99,11 @@ impl PodNetns {
         if AWAY.get() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        setns(&self.fd, CloneFlags::CLONE_NEWNET)?;
+        if !self.is_home {
+            setns(&self.fd, CloneFlags::CLONE_NEWNET)?;
+        }
         AWAY.set(true);
-        Ok(NetnsGuard { home, not_send: PhantomData })
+        Ok(NetnsGuard { home: (!self.is_home).then_some(home), not_send: PhantomData })
     }
 
     fn checked(fd: OwnedFd, path: Option<PathBuf>) -> io::Result<Self> {
@@ -96,7 +111,7 @@ impl PodNetns {
         if inode == inode_of(home()?.as_fd())? {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, OwnNamespace));
         }
-        let this = Self { path, inode, cookie: None, fd };
+        let this = Self { path, inode, cookie: None, fd, is_home: false };
         let cookie = in_netns(&this, NetnsCookie::here)?;
         Ok(Self { cookie, ..this })
     }
@@ -110,7 +125,7 @@ impl AsFd for PodNetns {
 
 impl Drop for NetnsGuard {
     fn drop(&mut self) {
-        if setns(self.home, CloneFlags::CLONE_NEWNET).is_err() {
+        if self.home.is_some_and(|home| setns(home, CloneFlags::CLONE_NEWNET).is_err()) {
             std::process::abort();
         }
         AWAY.set(false);
@@ -126,7 +141,7 @@ pub fn in_netns<T>(netns: &PodNetns, work: impl FnOnce() -> io::Result<T>) -> io
     work()
 }
 
-/// A pod cannot live in the daemon's own namespace: capture there would catch the whole node.
+/// A node's pod cannot live in the daemon's own namespace: capture there would catch the whole node.
 #[derive(Debug, thiserror::Error)]
 #[error("the namespace is the daemon's own")]
 struct OwnNamespace;

@@ -5,5 +5,5 @@ mod discover;
 mod guard;
 
 pub use cookie::NetnsCookie;
-pub use discover::{Discovery, discover};
+pub use discover::{Discovery, Namespaces, discover};
 pub use guard::{NetnsGuard, PodNetns, in_netns};

@@ -168,7 +168,12 @@ impl Outbound {
             names: &names,
             exclude,
         };
-        decision::outbound(&shared.snapshots.load(), settings, &call)
+        let plan = decision::outbound(&shared.snapshots.load(), settings, &call)?;
+        Ok(match plan {
+            // Captured by somebody else on this node: a proxy of its own.
+            Plan::Local(tunnel) if !self.worker.serves(&tunnel) => Plan::Hbone(tunnel),
+            plan => plan,
+        })
     }
 
     async fn carry(&self, source: &Source, plan: &Plan) -> Result<Carrier, Failure> {

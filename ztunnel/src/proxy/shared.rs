@@ -44,6 +44,8 @@ pub struct Shared {
 pub struct Settings {
     /// Two pods of this node are joined without a tunnel where that may be.
     pub node_local: bool,
+    /// The daemon is in its node's network, and so sees who probes.
+    pub on_node: bool,
     /// Applications see the original source address.
     pub original_source: bool,
     /// How long a worker looks for more before it sleeps.

@@ -25,6 +25,7 @@ use super::shared::Shared;
 use super::tunnel_out::TunnelKey;
 use super::workers::{Arrival, Command, ListenPort, Peers};
 use super::{accept, inbound, linger, outbound, plaintext};
+use crate::decision::Tunnel;
 use crate::probe::HostSockets;
 use crate::telemetry::{Telemetry, Trace};
 
@@ -99,9 +100,11 @@ impl Worker {
     fn new(index: usize, shared: Arc<Shared>, peers: Peers) -> Self {
         let telemetry = Telemetry::new(shared.metrics.worker(), shared.records.clone());
         let panics = shared.counts.panics.clone();
-        let host_sockets = HostSockets::open().inspect_err(|error| {
+        let unseen = |error: &std::io::Error| {
             tracing::warn!(%error, "the node's sockets cannot be looked at; no connection counts as a probe");
-        });
+        };
+        let host_sockets =
+            shared.settings.on_node.then(|| HostSockets::open().inspect_err(unseen).ok()).flatten();
         Self {
             index,
             telemetry,
@@ -111,7 +114,7 @@ impl Worker {
             live: Live::default(),
             open: OpenTunnels::default(),
             tasks: Tasks::new(OnPanic::Abort, panics),
-            host_sockets: host_sockets.ok(),
+            host_sockets,
             pods: RefCell::default(),
             queues: Rc::default(),
             mesh_changed: Cell::new(false),
@@ -123,6 +126,12 @@ impl Worker {
     /// A captured pod of this node.
     pub(super) fn pod(&self, uid: &mesh::PodUid) -> Option<Arc<ServedPod>> {
         self.pods.borrow().get(uid).map(|served| served.pod.clone())
+    }
+
+    /// Whether the receiver of a tunnel is one of this node's captured pods.
+    pub(super) fn serves(&self, tunnel: &Tunnel) -> bool {
+        let uid = tunnel.upstream.workload.as_ref().and_then(|workload| workload.pod_uid.as_ref());
+        uid.is_some_and(|uid| self.pods.borrow().contains_key(uid))
     }
 
     /// Notes a listener whose connections are accepted.

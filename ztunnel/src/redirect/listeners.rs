@@ -42,8 +42,8 @@ pub enum ListenError {
     /// The namespace could not be entered.
     #[error("namespace cannot be entered")]
     Enter(#[source] io::Error),
-    /// A process in the pod holds one of our ports.
-    #[error("a process in the pod already listens on port {port}, which capture needs")]
+    /// A process in the pod holds one of our ports, or another daemon does that captures the pod.
+    #[error("a process in the pod, or another daemon, already listens on port {port}, which capture needs")]
     PortHeld {
         /// Which one.
         port: u16,

@@ -12,6 +12,7 @@ mod listening;
 mod marks;
 mod nft;
 mod options;
+mod own;
 mod ports;
 mod routing;
 mod rules;
@@ -26,6 +27,7 @@ pub use listeners::{DnsListeners, ListenError, PodListeners, listen_for_tunnels}
 pub use marks::Marks;
 pub use nft::NftError;
 pub use options::{CaptureOptions, Exclusions, InterfaceName, InvalidInterfaceName, UdpRule};
+pub use own::OwnSockets;
 pub use ports::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
 pub use routing::{Family, RoutingError};
 pub use sockets::{PodSockets, SocketTuning, canonical, original_destination};

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use super::RunError;
 use crate::config::Config;
+use crate::redirect::OwnSockets;
 use certs::{
     CaClient, CaClientConfig, CredentialCache, Identities, NodeKey, SystemClock, TokenFile, TokenSource,
     TrustFiles, Upkeep, not_after, serial_number,
 };
 
 /// The certificates of this node's workloads, from the CA of the configuration.
-pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunError> {
+pub(super) fn identities(config: &Config, own: &OwnSockets) -> Result<(Identities, Upkeep), RunError> {
     let clock = Arc::new(SystemClock);
     let ca = &config.ca;
     let address = ca.address.parse().map_err(RunError::CaAddress)?;
@@ -30,7 +31,10 @@ pub(super) fn identities(config: &Config) -> Result<(Identities, Upkeep), RunErr
         lifetime: ca.certificate_ttl,
         timeout: CA_TIMEOUT,
     };
-    let client = CaClient::new(client, proof(config)?, clock.clone());
+    let client = CaClient::new(client, proof(config)?, clock.clone()).reached_by(Arc::new(own.clone()));
+    // A pod's own account has no leave to ask for others, and none is asked for.
+    let is_own = config.pod.is_some() && ca.token_file.is_some();
+    let client = if is_own { client.for_itself() } else { client };
     let trust = TrustFiles {
         domain: config.mesh.trust_domain.clone(),
         aliases: config.mesh.trust_domain_aliases.iter().cloned().collect(),

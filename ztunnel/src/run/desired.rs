@@ -5,11 +5,12 @@ use cluster::{LocalPod, UdpMode};
 use crate::enrol::{DesiredPod, InvalidPodUid, Pod, PodUid};
 use crate::redirect::{CaptureOptions, Exclusions, InterfaceName, UdpRule};
 
-/// How a pod should be captured. `dns` is what holds where the pod does not say.
+/// How a pod should be captured. `dns` is what holds where the pod does not say; `own_ports` are those that the daemon
+/// itself listens on in the pod, for kubelet and Prometheus, who have no tunnels.
 ///
 /// # Errors
 /// When its uid could not be a file's name: it is not captured then.
-pub(super) fn desired(pod: &LocalPod, dns: bool) -> Result<DesiredPod, InvalidPodUid> {
+pub(super) fn desired(pod: &LocalPod, dns: bool, own_ports: &[u16]) -> Result<DesiredPod, InvalidPodUid> {
     let interface = |name: &std::sync::Arc<str>| {
         let name = InterfaceName::try_from(name.to_string());
         name.inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "interface is left out")).ok()
@@ -24,7 +25,7 @@ pub(super) fn desired(pod: &LocalPod, dns: bool) -> Result<DesiredPod, InvalidPo
             UdpMode::Deny => UdpRule::Refuse,
         },
         exclusions: Exclusions {
-            inbound_ports: exclusions.inbound_ports.clone(),
+            inbound_ports: [&exclusions.inbound_ports, own_ports].concat(),
             inbound_ranges: exclusions.inbound_ranges.clone(),
             outbound_ports: exclusions.outbound_ports.clone(),
             outbound_ranges: exclusions.outbound_ranges.clone(),

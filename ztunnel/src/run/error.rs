@@ -47,6 +47,9 @@ pub enum RunError {
     /// The manifests.
     #[error("source.manifests cannot be followed")]
     Manifests(#[from] cluster::OpenError),
+    /// Marks of the pod's own packets.
+    #[error("the system has no random numbers to mark packets by")]
+    Marks(#[source] io::Error),
     /// The port of tunnels to the daemon's own pod.
     #[error("listen.metricsPod needs port 15008 of the node")]
     MetricsPod(#[source] io::Error),

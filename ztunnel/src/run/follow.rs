@@ -1,11 +1,12 @@
 //! The mesh as its source describes it, given to all who need it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use certs::Identities;
 use cluster::kubernetes::NamespacedName;
-use cluster::{LocalPod, ManifestSource, Places, Translation};
+use cluster::{LocalPod, ManifestSource, Places, Scope, Translation};
 use daemon::ready::{Readiness, ReadyTask};
 use identity::{SpiffeId, TrustDomain};
 use mesh::{ClusterId, Network, Store};
@@ -30,6 +31,11 @@ pub(super) struct Follow {
     dns: bool,
     /// The daemon's own pod, where it is to have its identity.
     own: Option<NamespacedName>,
+    /// The daemon's own pod, where it runs inside of one.
+    pod: Option<NamespacedName>,
+    /// There was no pod of ours in what was last read.
+    missing: bool,
+    own_ports: Vec<u16>,
     local: watch::Sender<Arc<[LocalPod]>>,
     notes: Notes,
 }
@@ -56,6 +62,9 @@ impl Follow {
             trust_domain: config.mesh.trust_domain.clone(),
             dns: config.dns.enabled,
             own: config.listen.metrics_pod.clone(),
+            pod: config.pod.clone(),
+            missing: false,
+            own_ports: own_ports(config),
             local: watch::Sender::new([].into()),
             notes: Notes::default(),
         })
@@ -81,6 +90,11 @@ impl Follow {
     fn take(&mut self, translation: Translation, enrolment: &EnrolHandle, captured: &Captured) {
         self.notes.replace(&translation);
         let pods = translation.local_pods;
+        // Said once, and again when it has gone.
+        if let Some(pod) = self.pod.as_ref().filter(|_| pods.is_empty() && !self.missing) {
+            tracing::warn!(%pod, "the mesh does not know the daemon's own pod: it is not captured until it does");
+        }
+        self.missing = pods.is_empty();
         self.identities.want(self.wanted(&pods));
         let ports = pods.iter().map(|pod| (pod.uid.clone(), pod.probe_ports.clone()));
         captured.set_probe_ports(ports.collect::<HashMap<_, _>>());
@@ -89,7 +103,7 @@ impl Follow {
             self.workers.changed(&changes);
         }
         let wanted = pods.iter().filter_map(|pod| {
-            let desired = desired(pod, self.dns);
+            let desired = desired(pod, self.dns, &self.own_ports);
             desired
                 .inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "pod cannot be captured"))
                 .ok()
@@ -110,11 +124,26 @@ impl Follow {
     }
 }
 
+/// Where the daemon listens in its pod. On all addresses only: what it leaves free is not its own.
+fn own_ports(config: &Config) -> Vec<u16> {
+    let listen = [config.listen.metrics, config.listen.readiness];
+    let of_pod = listen.into_iter().flatten().filter(|it| config.pod.is_some() && is_everywhere(it.ip()));
+    of_pod.map(|it| it.port()).collect()
+}
+
+/// Whether an address stands for those of both families.
+const fn is_everywhere(ip: IpAddr) -> bool {
+    ip.is_ipv6() && ip.is_unspecified()
+}
+
 fn settings(config: &Config) -> cluster::Settings {
     let mesh = &config.mesh;
     cluster::Settings {
         network_policies: config.path.network_policies,
-        node: config.node.as_str().into(),
+        scope: match &config.pod {
+            Some(pod) => Scope::Pod(pod.clone()),
+            None => Scope::Node(config.node.as_str().into()),
+        },
         trust_domain: mesh.trust_domain.clone(),
         trust_domain_aliases: mesh.trust_domain_aliases.clone(),
         cluster_domain: mesh.cluster_domain.as_str().into(),

@@ -9,6 +9,7 @@ mod desired;
 mod dns;
 mod error;
 mod follow;
+mod home;
 mod metrics;
 mod notes;
 mod own;
@@ -28,11 +29,13 @@ use tokio::sync::mpsc;
 
 use crate::config::{Config, ProxyArgs};
 use crate::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, Resolver};
-use crate::enrol::{self, EnrolConfig};
+use crate::enrol::EnrolConfig;
 use crate::proxy::{Bounds, Captured, ProxyEvents, ProxyMetrics, Settings, Shared, Workers};
+use crate::redirect::OwnSockets;
 use crate::telemetry::{Denials, Records};
 pub use error::RunError;
 use follow::Follow;
+use home::Home;
 
 /// Runs the daemon of a node until it is told to end.
 ///
@@ -70,24 +73,20 @@ async fn run(
     let readiness = Readiness::default();
     let shutdown = daemon::signals::Shutdown::listen().map_err(RunError::Signals)?;
 
-    let (identities, upkeep) = certificates::identities(&config)?;
+    let home = Home::of(&config)?;
+    let own = home.sockets();
+    let (identities, upkeep) = certificates::identities(&config, &own)?;
     tasks.spawn("certificates", upkeep.run());
     let store = Store::new();
     #[cfg(feature = "otlp")]
-    let spans = spans(&config, &metrics, &tasks)?;
+    let spans = spans(&config, &metrics, &tasks, own.clone())?;
     let resolv_conf = Arc::new(NodeResolver::new(config.dns.resolv_conf.clone()));
     let shared = Arc::new(Shared {
         snapshots: store.snapshots(),
         identities: identities.clone(),
-        resolver: Resolver::new(resolv_conf.clone(), config.dns.cluster_resolvers.clone(), &metrics)?,
-        settings: Settings {
-            node_local: config.path.node_local,
-            original_source: config.path.original_source,
-            linger: config.path.linger,
-            strangers: config.path.strangers,
-            timeouts: config.timeouts,
-            limits: config.limits,
-        },
+        resolver: Resolver::new(resolv_conf.clone(), config.dns.cluster_resolvers.clone(), &metrics)?
+            .through(own.clone()),
+        settings: settings(&config),
         affinities: Mutex::new(Affinities::new(AFFINITIES)),
         drain: drain.clone(),
         metrics: metrics.clone(),
@@ -118,13 +117,14 @@ async fn run(
     let captured = Captured::default();
     let (others, pod_events) = mpsc::unbounded_channel();
     let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), &shared, others);
-    let enrolment = enrol::start(enrolment(&config), events)?;
-    tasks.spawn("capture status", status::report(&config, told.clone(), readiness.task("enrolment")));
+    let enrolment = home.enrol(&config, events)?;
+    let departure = home.departure(&enrolment, &drain, &tasks);
+    home.report(&config, told.clone(), &readiness, &tasks);
     tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));
     let dns_tasks = Tasks::new(OnPanic::Abort, shared.counts.panics.clone());
     let dns = DnsProxy::new(
         shared.snapshots.clone(),
-        dns_settings(&config),
+        dns_settings(&config, own),
         resolv_conf,
         DnsMetrics::register(&metrics)?,
     );
@@ -138,10 +138,26 @@ async fn run(
     admin::provide(&admin, &config, &shared, &workers, &identities, notes, told);
     admin::listen(&admin, &config.listen, &shared.counts.panics, &tasks).await?;
     own::serve(&config, &admin, (&shared, &workers), local, &tasks)?;
-    tracing::info!(node = config.node, workers = count, "running");
+    let pod = config.pod.as_ref().map(ToString::to_string);
+    tracing::info!(node = config.node, pod, workers = count, "running");
 
     tasks.spawn("signals", shutdown.drive(drainer.clone(), config.timeouts.drain));
-    Ok(end(finished, &drain, &drainer, &readiness).await)
+    let end = end(finished, &drain, &drainer, &readiness).await;
+    departure.finish().await;
+    Ok(end)
+}
+
+/// What holds for every connection.
+const fn settings(config: &Config) -> Settings {
+    Settings {
+        node_local: config.path.node_local,
+        on_node: config.pod.is_none(),
+        original_source: config.path.original_source,
+        linger: config.path.linger,
+        strangers: config.path.strangers,
+        timeouts: config.timeouts,
+        limits: config.limits,
+    }
 }
 
 /// Where spans of connections go, and the task that sends them on.
@@ -150,10 +166,11 @@ fn spans(
     config: &Config,
     metrics: &Metrics,
     tasks: &Tasks,
+    own: OwnSockets,
 ) -> Result<Option<crate::telemetry::otlp::Spans>, RunError> {
     use crate::telemetry::otlp::Exporter;
     let Some((exporter, spans)) =
-        Exporter::new(&config.otlp, &config.node, &config.mesh.cluster_id, metrics)?
+        Exporter::new(&config.otlp, &config.node, &config.mesh.cluster_id, metrics, own)?
     else {
         return Ok(None);
     };
@@ -179,13 +196,14 @@ async fn end(
     }
 }
 
-fn dns_settings(config: &Config) -> DnsSettings {
+fn dns_settings(config: &Config, own: OwnSockets) -> DnsSettings {
     DnsSettings {
         cluster: ClusterNames {
             domain: config.mesh.cluster_domain.clone(),
             servers: config.dns.cluster_resolvers.clone(),
         },
         network: Network::new(&config.mesh.network),
+        own,
     }
 }
 

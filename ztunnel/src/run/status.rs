@@ -1,39 +1,117 @@
-//! Tells the other nodes which pods this one captures.
+//! Tells the other nodes what is captured here.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use certs::describe;
 use cluster::StatusFolder;
-use daemon::ready::ReadyTask;
+use daemon::ready::{Readiness, ReadyTask};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
-use crate::config::Config;
 use crate::enrol::{PodPhase, PodStatus};
+
+/// What readiness calls it.
+pub(super) const TASK: &str = "enrolment";
+
 /// Keeps this node's file in the shared folder as it should be. Enrolment is ready once it has first told.
-pub(super) fn report(
-    config: &Config,
+pub(super) async fn of_node(
+    folder: PathBuf,
+    node: String,
     mut told: watch::Receiver<Option<Vec<PodStatus>>>,
     ready: ReadyTask,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (folder, node) = (StatusFolder::new(config.source.status.clone()), config.node.clone());
+) {
+    let folder = StatusFolder::new(folder);
     let mut ready = Some(ready);
-    async move {
-        loop {
-            let captured: Option<Vec<String>> = told.borrow_and_update().as_ref().map(|pods| {
-                let captured = pods.iter().filter(|pod| pod.phase == PodPhase::Captured);
-                captured.map(|pod| pod.pod.uid.to_string()).collect()
-            });
-            if let Some(captured) = captured {
-                if let Err(error) = folder.report(&node, captured.iter().map(String::as_str)) {
-                    tracing::error!(
-                        error = describe(&error),
-                        "captured pods cannot be reported to other nodes"
-                    );
-                } else if let Some(ready) = ready.take() {
-                    ready.done();
-                }
+    loop {
+        let captured: Option<Vec<String>> = told.borrow_and_update().as_deref().map(captured);
+        if let Some(captured) = captured {
+            if let Err(error) = folder.report(&node, captured.iter().map(String::as_str)) {
+                tracing::error!(error = describe(&error), "captured pods cannot be reported to other nodes");
+            } else if let Some(ready) = ready.take() {
+                ready.done();
             }
-            if told.changed().await.is_err() {
-                return;
+        }
+        if told.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The pod inside of which the daemon runs.
+pub(super) struct Pod {
+    /// The folder that all nodes share.
+    pub(super) folder: PathBuf,
+    /// Told when it was first captured.
+    pub(super) captured: watch::Sender<bool>,
+    pub(super) readiness: Readiness,
+}
+
+/// A file that says that a pod is captured, as long as this lives.
+struct OwnReport {
+    folder: StatusFolder,
+    uid: String,
+}
+
+impl Pod {
+    /// Tells that the pod is captured, as long as it is. Only then is the daemon ready.
+    pub(super) async fn report(self, mut told: watch::Receiver<Option<Vec<PodStatus>>>, first: ReadyTask) {
+        let mut waiting = Some(first);
+        let mut report: Option<OwnReport> = None;
+        loop {
+            let uid = told.borrow_and_update().as_deref().and_then(|pods| captured(pods).pop());
+            if uid.is_some() {
+                self.captured.send_replace(true);
+            }
+            if report.as_ref().map(|it| &it.uid) != uid.as_ref() {
+                // The old one goes first.
+                drop(report.take());
+                report = uid.as_ref().and_then(|uid| OwnReport::make(&self.folder, uid));
+            }
+            waiting = match (&report, waiting) {
+                (Some(_), Some(task)) => {
+                    task.done();
+                    None
+                }
+                (None, None) => Some(self.readiness.task(TASK)),
+                (_, waiting) => waiting,
+            };
+            let failed = uid.is_some() && report.is_none();
+            tokio::select! {
+                changed = told.changed() => if changed.is_err() {
+                    return;
+                },
+                () = sleep(RETRY), if failed => {}
             }
         }
     }
 }
+
+impl OwnReport {
+    fn make(folder: &std::path::Path, uid: &str) -> Option<Self> {
+        let folder = StatusFolder::new(folder.to_owned());
+        let reported = folder.report_itself(uid);
+        let failed = |error: &cluster::ReportError| {
+            tracing::error!(error = describe(error), "the pod's capture cannot be reported to others");
+        };
+        reported.inspect_err(failed).ok()?;
+        Some(Self { folder, uid: uid.to_owned() })
+    }
+}
+
+impl Drop for OwnReport {
+    fn drop(&mut self) {
+        if let Err(error) = self.folder.withdraw_itself(&self.uid) {
+            tracing::error!(error = describe(&error), "others still take the pod for captured");
+        }
+    }
+}
+
+/// Uids of the pods that are captured.
+fn captured(pods: &[PodStatus]) -> Vec<String> {
+    let captured = pods.iter().filter(|pod| pod.phase == PodPhase::Captured);
+    captured.map(|pod| pod.pod.uid.to_string()).collect()
+}
+
+/// How long before a report that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);

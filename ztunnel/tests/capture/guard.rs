@@ -37,6 +37,16 @@ fn the_daemons_own_namespace_is_no_pods() {
 }
 
 #[test]
+fn a_daemon_inside_of_its_pod_goes_nowhere() {
+    let here = || std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+    let own = PodNetns::own().unwrap();
+    let inside = own.enter().unwrap();
+    assert_eq!(own.enter().unwrap_err().kind(), std::io::ErrorKind::ResourceBusy);
+    drop(inside);
+    assert_eq!(in_netns(&own, || Ok(here())).unwrap(), here());
+}
+
+#[test]
 fn a_thread_that_cannot_come_back_ends_the_process() {
     const NAMESPACE: &str = "CAPTURE_TEST_STRANDED_IN";
     if let Some(path) = std::env::var_os(NAMESPACE) {

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::Uri;
 use tower_service::Service;
 
-use super::{CaAddress, CaClientConfig};
+use super::{CaAddress, CaClientConfig, Dial};
 use crate::bundle::TrustBundle;
 use crate::provider::provider;
 use crate::wire::SERVER_ALPN;
@@ -26,6 +26,7 @@ pub(super) struct Connector {
     address: CaAddress,
     server_name: ServerName<'static>,
     tls: TlsConnector,
+    dial: Arc<dyn Dial>,
 }
 
 /// Why there is no connection to a CA.
@@ -52,7 +53,11 @@ pub enum ConnectError {
 }
 
 impl Connector {
-    pub(super) fn new(config: &CaClientConfig, roots: &TrustBundle) -> Result<Self, rustls::Error> {
+    pub(super) fn new(
+        config: &CaClientConfig,
+        roots: &TrustBundle,
+        dial: Arc<dyn Dial>,
+    ) -> Result<Self, rustls::Error> {
         let mut store = RootCertStore::empty();
         for root in roots.roots() {
             store.add(root.clone())?;
@@ -69,12 +74,13 @@ impl Connector {
             address: config.address.clone(),
             server_name: config.server_name.clone(),
             tls: TlsConnector::from(Arc::new(tls)),
+            dial,
         })
     }
 
     async fn connect(self) -> Result<TokioIo<TlsStream<TcpStream>>, ConnectError> {
-        let Self { address, server_name, tls } = self;
-        let tcp = TcpStream::connect((address.host(), address.port())).await;
+        let Self { address, server_name, tls, dial } = self;
+        let tcp = dial.dial(address.host(), address.port()).await;
         let tcp = tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
         let tcp = tcp.map_err(|source| ConnectError::Dial { address: address.clone(), source })?;
         let stream = tls.connect(server_name, tcp).await;

@@ -2,6 +2,7 @@
 
 mod address;
 mod connect;
+mod dial;
 
 use std::error::Error;
 use std::fs;
@@ -25,6 +26,8 @@ use crate::wire::{self, CertificateRequest};
 pub use address::{CaAddress, ParseCaAddressError};
 pub use connect::ConnectError;
 use connect::Connector;
+pub use dial::Dial;
+use dial::Plainly;
 
 /// Where a CA is, and how it is recognised.
 #[derive(Debug, Clone)]
@@ -48,6 +51,9 @@ pub struct CaClient {
     config: CaClientConfig,
     tokens: Arc<dyn TokenSource>,
     clock: Arc<dyn Clock>,
+    dial: Arc<dyn Dial>,
+    /// Asks for whom the token is of, and names nobody.
+    for_itself: bool,
     connection: Mutex<Option<Connection>>,
 }
 
@@ -60,7 +66,21 @@ struct Connection {
 impl CaClient {
     /// A client that proves itself by `tokens`.
     pub fn new(config: CaClientConfig, tokens: Arc<dyn TokenSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, tokens, clock, connection: Mutex::default() }
+        let dial = Arc::new(Plainly);
+        Self { config, tokens, clock, dial, for_itself: false, connection: Mutex::default() }
+    }
+
+    /// Reaches the CA by `dial`.
+    #[must_use]
+    pub fn reached_by(self, dial: Arc<dyn Dial>) -> Self {
+        Self { dial, ..self }
+    }
+
+    /// Asks for the identity that its token is of, on behalf of nobody else. A CA that knows no node by that token gives
+    /// it nevertheless.
+    #[must_use]
+    pub fn for_itself(self) -> Self {
+        Self { for_itself: true, ..self }
     }
 
     async fn call(&self, identity: &SpiffeId, csr: &str) -> Result<SignedChain, SignError> {
@@ -94,8 +114,8 @@ impl CaClient {
             return Ok(current.channel.clone());
         }
         let bundle = TrustBundle::from_pem(&roots).map_err(|error| failed(error.into()))?;
-        let connector =
-            Connector::new(&self.config, &bundle).map_err(|error| failed(RootsError::Tls(error)))?;
+        let connector = Connector::new(&self.config, &bundle, self.dial.clone())
+            .map_err(|error| failed(RootsError::Tls(error)))?;
         let endpoint = Endpoint::from(Uri::from_static(ORIGIN))
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT);
@@ -110,7 +130,11 @@ impl CaClient {
         let mut bearer = header(&bearer)?;
         bearer.set_sensitive(true);
         let lifetime = self.config.lifetime;
-        let mut request = Request::new(CertificateRequest::on_behalf_of(identity, csr.to_owned(), lifetime));
+        let csr = csr.to_owned();
+        let mut request = Request::new(match self.for_itself {
+            true => CertificateRequest::own(csr, lifetime),
+            false => CertificateRequest::on_behalf_of(identity, csr, lifetime),
+        });
         request.metadata_mut().insert("authorization", bearer);
         request.metadata_mut().insert("clusterid", header(&self.config.cluster_id)?);
         Ok(request)

@@ -56,8 +56,13 @@ impl CertificateRequest {
     pub fn on_behalf_of(identity: &SpiffeId, csr: String, lifetime: std::time::Duration) -> Self {
         let value = Value { string_value: Some(identity.as_str().to_owned()) };
         let fields = HashMap::from([(IMPERSONATED_IDENTITY.to_owned(), value)]);
+        Self { metadata: Some(Struct { fields }), ..Self::own(csr, lifetime) }
+    }
+
+    /// A caller's request for itself: it names nobody.
+    pub fn own(csr: String, lifetime: std::time::Duration) -> Self {
         let validity_duration = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-        Self { csr, validity_duration, metadata: Some(Struct { fields }) }
+        Self { csr, validity_duration, metadata: None }
     }
 
     /// The identity on whose behalf it is made, as text; none when the caller asks for itself.
@@ -89,6 +94,13 @@ mod tests {
         let want = [b"\x0a\x01C\x18\x05\x22".as_slice(), &[u8::try_from(metadata.len()).unwrap()], &metadata];
         assert_eq!(request.encode_to_vec(), want.concat());
         assert_eq!(request.impersonated(), Some("spiffe://t/ns/a/sa/b"));
+    }
+
+    #[test]
+    fn a_request_for_oneself_names_nobody() {
+        let request = CertificateRequest::own("C".into(), std::time::Duration::from_secs(5));
+        assert_eq!(request.encode_to_vec(), b"\x0a\x01C\x18\x05");
+        assert_eq!(request.impersonated(), None);
     }
 
     #[test]

@@ -9,9 +9,9 @@ use mesh::PodUid;
 use super::egress::UdpMode;
 use super::exclusions::Exclusions;
 use super::namespaces::truth;
-use super::note::Notes;
-use super::{Scene, egress, enrolment, names, pods};
-use crate::objects::{DnsConfig, DnsPolicy, Pod, PortRef};
+use super::note::{Notes, Remark};
+use super::{Scene, Scope, egress, enrolment, names, pods};
+use crate::objects::{DnsConfig, DnsPolicy, ObjectRef, Pod, PortRef};
 
 /// A pod of this node that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,11 +66,14 @@ pub struct PodDns {
     pub subdomain: Arc<str>,
 }
 
-/// The pods of the settings' node.
+/// The pods of the settings' scope.
 pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
-    let node = &scene.settings.node;
-    let here = scene.objects.pods.iter().filter(|pod| pod.spec.node_name == *node && !pod.is_over());
-    let here = here.filter(|pod| !pod.spec.node_name.is_empty());
+    let is_here = |pod: &Pod| match &scene.settings.scope {
+        Scope::None => false,
+        Scope::Node(node) => pod.spec.node_name == *node && !node.is_empty(),
+        Scope::Pod(own) => *pod.metadata.namespace == *own.namespace && *pod.metadata.name == *own.name,
+    };
+    let here = scene.objects.pods.iter().filter(|pod| is_here(pod) && !pod.is_over());
     let mut pods: Vec<_> = here.map(|pod| local(scene, pod, notes.of(&pod.metadata.namespace))).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
     pods
@@ -78,7 +81,7 @@ pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
 
 fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
     let metadata = &pod.metadata;
-    let enrolled = enrolment::is_enrolled(scene, pod);
+    let enrolled = is_ours(scene, pod, notes);
     if enrolled {
         scene.guards.network.note_shut(pod, notes);
     }
@@ -99,6 +102,21 @@ fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
         },
         terminating: metadata.is_deleting(),
     }
+}
+
+/// Whether it is for us to capture: for its node's daemon, or for the proxy of its own that it asks for.
+fn is_ours(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> bool {
+    let (enrolled, apart) = (enrolment::is_enrolled(scene, pod), enrolment::has_own_proxy(&pod.metadata));
+    let Scope::Pod(_) = scene.settings.scope else { return enrolled && !apart };
+    let why = match (enrolled, apart) {
+        (true, true) => return true,
+        (true, false) => {
+            "it lacks the annotation ambient.mesh/proxy: dedicated, and its node's daemon captures it"
+        }
+        (false, _) => "it is not in the mesh",
+    };
+    notes.add(ObjectRef::of(names::POD, &pod.metadata), Remark::ProxyIdle { why });
+    false
 }
 
 fn capture(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> PodCapture {

@@ -37,19 +37,22 @@ pub(super) fn note(objects: &Objects, notes: &mut Notes) {
 pub(super) fn limit<'a>(namespace: &'a Metadata, key: &'static str) -> Option<(&'a str, &'a str)> {
     let mut limits = own(namespace)
         .filter(|(name, value)| !OF_NAMESPACES.contains(name) && !matches!(*value, "" | "allow"));
-    limits.find(|(name, _)| nearest(name) == Some(key))
+    limits.find(|(name, _)| nearest(name, names::NAMESPACE) == Some(key))
 }
 
 fn names_of(kind: &str, metadata: &Metadata, notes: &mut Notes) {
-    for (name, _) in own(metadata) {
-        let is_known = OF_NAMESPACES.contains(&name);
-        if is_known && kind == names::NAMESPACE {
-            continue;
-        }
+    for (name, value) in own(metadata) {
         let field = name.into();
-        let remark = match is_known {
-            true => Remark::Unsupported { field },
-            false => Remark::NotKnown { field, value: None, meant: nearest(name).map(Into::into) },
+        let remark = match (name, kind) {
+            (names::PROXY, names::POD) if value == names::DEDICATED => continue,
+            (names::PROXY, names::POD) => {
+                let meant = suggest::nearest(value, &[names::DEDICATED]).map(Into::into);
+                Remark::NotKnown { field, value: Some(value.into()), meant }
+            }
+            (names::PROXY, _) => Remark::Unsupported { field },
+            (name, names::NAMESPACE) if OF_NAMESPACES.contains(&name) => continue,
+            (name, _) if OF_NAMESPACES.contains(&name) => Remark::Unsupported { field },
+            _ => Remark::NotKnown { field, value: None, meant: nearest(name, kind).map(Into::into) },
         };
         notes.add(ObjectRef::of(kind, metadata), remark);
     }
@@ -86,11 +89,12 @@ fn own(metadata: &Metadata) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The name that was meant. What they begin with is no part of what may be misspelt.
-fn nearest(name: &str) -> Option<&'static str> {
+fn nearest(name: &str, kind: &str) -> Option<&'static str> {
     let bare = |name: &'static str| name.strip_prefix(names::OURS).unwrap_or(name);
-    let known = OF_NAMESPACES.map(bare);
+    let of_pods: &[&'static str] = if kind == names::POD { &[names::PROXY] } else { &[] };
+    let known: Vec<_> = OF_NAMESPACES.iter().chain(of_pods).copied().map(bare).collect();
     let meant = suggest::nearest(name.strip_prefix(names::OURS)?, &known)?;
-    OF_NAMESPACES.into_iter().find(|name| bare(name) == meant)
+    OF_NAMESPACES.iter().chain(of_pods).copied().find(|name| bare(name) == meant)
 }
 
 /// What a namespace may say.

@@ -44,16 +44,17 @@ pub use local::{LocalPod, PodCapture, PodDns};
 pub use note::{Note, Remark};
 pub use translator::Translator;
 
+use crate::kubernetes::NamespacedName;
 use crate::manifests::Problem;
 use crate::objects::{ObjectRef, Objects};
 use crate::status::Reported;
 use scene::Scene;
 
-/// Names of the mesh, and the node that it is looked at from.
+/// Names of the mesh, and where it is looked at from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The node whose pods are [`Translation::local_pods`].
-    pub node: Arc<str>,
+    /// Whose pods are [`Translation::local_pods`].
+    pub scope: Scope,
     /// Trust domain of the workloads.
     pub trust_domain: TrustDomain,
     /// Other names of it: principals in policies that name one mean all of them.
@@ -72,12 +73,23 @@ pub struct Settings {
     pub network_policies: bool,
 }
 
+/// Where the mesh is looked at from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Nowhere.
+    None,
+    /// A node, whose daemon captures all of its pods that have no proxy of their own.
+    Node(Arc<str>),
+    /// Inside of a pod, by its own proxy.
+    Pod(NamespacedName),
+}
+
 /// What Kubernetes objects mean to the mesh.
 #[derive(Clone, Debug, Default)]
 pub struct Translation {
     /// The mesh: all of it, or what is different.
     pub update: Update,
-    /// The pods of this node, in order of namespace and name.
+    /// The pods of this node, or the one that has this proxy for itself, in order of namespace and name.
     pub local_pods: Vec<LocalPod>,
     /// Manifests that cannot be read. What was last read of them is part of the mesh.
     pub problems: Vec<Problem>,
@@ -97,7 +109,7 @@ pub fn translate(objects: &Objects, reported: &Reported, settings: &Settings) ->
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            node: "".into(),
+            scope: Scope::None,
             trust_domain: "cluster.local".parse().expect("a valid trust domain"),
             trust_domain_aliases: Vec::new(),
             cluster_domain: "cluster.local".into(),

@@ -19,6 +19,7 @@ pub(super) const BYPASS_INBOUND: &str = "ambient.istio.io/bypass-inbound-capture
 pub(super) const CANONICAL_NAME: &str = "service.istio.io/canonical-name";
 pub(super) const CANONICAL_REVISION: &str = "service.istio.io/canonical-revision";
 pub(super) const DATAPLANE_MODE: &str = "istio.io/dataplane-mode";
+pub(super) const DEDICATED: &str = "dedicated";
 pub(super) const DNS_CAPTURE: &str = "ambient.istio.io/dns-capture";
 pub(super) const DRY_RUN: &str = "istio.io/dry-run";
 pub(super) const EGRESS: &str = "ambient.mesh/egress";
@@ -29,6 +30,8 @@ pub(super) const GATEWAY_MANAGED: &str = "gateway.istio.io/managed";
 pub(super) const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 pub(super) const METADATA_NAME: &str = "kubernetes.io/metadata.name";
 pub(super) const NETWORK: &str = "topology.istio.io/network";
+/// Who captures a pod: `dedicated` is a proxy that runs inside of it.
+pub(super) const PROXY: &str = "ambient.mesh/proxy";
 pub(super) const REDIRECTION: &str = "ambient.istio.io/redirection";
 pub(super) const REGION: &str = "topology.kubernetes.io/region";
 pub(super) const SIDECAR_STATUS: &str = "sidecar.istio.io/status";

@@ -80,6 +80,12 @@ pub enum Remark {
         /// What was probably meant.
         meant: Option<Arc<str>>,
     },
+    /// The proxy that runs inside of a pod does not capture it.
+    #[error("its own proxy leaves it alone: {why}")]
+    ProxyIdle {
+        /// Why.
+        why: &'static str,
+    },
     /// A rule of an ALLOW or AUDIT policy asks for what no connection has: it never matches.
     #[error("rule {rule} never matches here: it asks for {fields}")]
     RuleDropped {
@@ -155,6 +161,7 @@ impl Remark {
             Self::HostTaken { .. } => "host_taken",
             Self::InvalidValue { .. } => "invalid_value",
             Self::NotKnown { .. } => "not_known",
+            Self::ProxyIdle { .. } => "proxy_idle",
             Self::ReadStrictly { .. } => "read_strictly",
             Self::RuleDropped { .. } => "rule_dropped",
             Self::RuleEmpty { .. } => "rule_empty",

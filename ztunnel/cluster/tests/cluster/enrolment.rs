@@ -44,6 +44,8 @@ fn a_pod_counts_as_captured_once_its_own_node_says_so() {
         assert_eq!(mesh.pod("shop/cart").capture, want, "{node} {uid}");
         assert_eq!(mesh.pod("shop/cart").profile.protocol, TunnelProtocol::Hbone);
     }
+    let mesh = reported(&text, &Reported::default().with_itself("uid-1"));
+    assert_eq!(mesh.pod("shop/cart").capture, Capture::Enabled, "by a proxy of its own");
     let unlabelled = text.replace("ambient", "none");
     let mesh = reported(&unlabelled, &Reported::default().with("node-1", ["uid-1".into()]));
     assert_eq!(mesh.pod("shop/cart").capture, Capture::Off);

@@ -1,6 +1,10 @@
 //! The pods of this node.
 
-use crate::mesh_of::{mesh_of, namespace, object, pod};
+use std::path::Path;
+
+use cluster::{Reported, Scope, Settings, translate};
+
+use crate::mesh_of::{Mesh, mesh_of, namespace, object, pod};
 
 const HERE: &str = "spec: {nodeName: node-1}";
 
@@ -25,6 +29,60 @@ fn only_pods_of_this_node_that_live_are_local() {
         .map(|pod| (&*pod.name, pod.enrolled, pod.addresses.len()))
         .collect();
     assert_eq!(local, [("cart", true, 1), ("web", false, 1), ("young", false, 0)]);
+}
+
+#[test]
+fn a_pod_with_a_proxy_of_its_own_is_captured_by_that_and_by_nobody_else() {
+    const AMBIENT: &str = "istio.io/dataplane-mode: ambient";
+    const MISSING: &str =
+        "it lacks the annotation ambient.mesh/proxy: dedicated, and its node's daemon captures it";
+    let inside = Settings { scope: Scope::Pod("shop/cart".parse().unwrap()), ..Settings::default() };
+    for (annotations, labels, of_node, own) in [
+        ("ambient.mesh/proxy: dedicated", AMBIENT, false, Ok(())),
+        ("", AMBIENT, true, Err(MISSING)),
+        ("ambient.mesh/proxy: dedicated", "", false, Err("it is not in the mesh")),
+    ] {
+        let text = annotated(annotations, labels) + &pod("shop/web", "10.0.0.2", AMBIENT, HERE);
+        assert_eq!(mesh_of(&text).local("shop/cart").enrolled, of_node, "{annotations} {labels}");
+        let (objects, _) = cluster::read(Path::new("test.yaml"), &text);
+        let mesh = Mesh::of(translate(&objects, &Reported::default(), &inside));
+        let local: Vec<_> =
+            mesh.translation.local_pods.iter().map(|pod| (&*pod.name, pod.enrolled)).collect();
+        assert_eq!(local, [("cart", own.is_ok())], "{annotations} {labels}");
+        let said = own.err().map(|why| format!("Pod shop/cart: its own proxy leaves it alone: {why}"));
+        assert_eq!(mesh.notes(), said.into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_example_of_a_pod_with_its_own_proxy_is_for_that_to_capture() {
+    let text = include_str!("../../../../deploy/examples/dedicated/pod.yaml");
+    let inside = Settings { scope: Scope::Pod("bank/ledger".parse().unwrap()), ..Settings::default() };
+    let (objects, problems) = cluster::read(Path::new("pod.yaml"), text);
+    let mesh = Mesh::of(translate(&objects, &Reported::default(), &inside));
+    assert_eq!((problems, mesh.notes()), (Vec::new(), Vec::new()));
+    assert!(mesh.local("bank/ledger").enrolled);
+}
+
+#[test]
+fn a_misspelt_wish_for_a_proxy_of_its_own_is_none_and_is_noted() {
+    const AMBIENT: &str = "istio.io/dataplane-mode: ambient";
+    for (annotation, note) in [
+        (
+            "ambient.mesh/proxy: dedicatd",
+            "ambient.mesh/proxy: \"dedicatd\" is not known, did you mean \"dedicated\"?",
+        ),
+        (
+            "ambient.mesh/proxi: dedicated",
+            "ambient.mesh/proxi is not known, did you mean \"ambient.mesh/proxy\"?",
+        ),
+    ] {
+        let mesh = mesh_of(&annotated(annotation, AMBIENT));
+        assert!(mesh.local("shop/cart").enrolled, "{annotation}");
+        assert_eq!(mesh.notes(), [format!("Pod shop/cart: {note}")]);
+    }
+    let of_namespace = mesh_of(&namespace("shop", "ambient.mesh/proxy: dedicated"));
+    assert_eq!(of_namespace.notes(), ["Namespace shop: ambient.mesh/proxy has no effect"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster::{LocalPod, Reported, Settings, Translation, translate};
+use cluster::{LocalPod, Reported, Scope, Settings, Translation, translate};
 use mesh::{NetworkAddress, Service, ServiceKey, Snapshot, Store, Workload};
 
 /// A translation, and the mesh that it makes.
@@ -25,7 +25,7 @@ pub(crate) fn reported(text: &str, reported: &Reported) -> Mesh {
 }
 
 pub(crate) fn settings() -> Settings {
-    Settings { node: "node-1".into(), ..Settings::default() }
+    Settings { scope: Scope::Node("node-1".into()), ..Settings::default() }
 }
 
 /// A pod with an address; `more` is further YAML for it, from the left margin.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster::{LocalPod, Objects, Reported, Settings, Translator, translate};
+use cluster::{LocalPod, Objects, Reported, Scope, Settings, Translator, translate};
 use mesh::{NetworkAddress, Snapshot, Store};
 use proptest::prelude::*;
 
@@ -92,7 +92,7 @@ fn reports() -> [Reported; 3] {
 }
 
 fn settings() -> Settings {
-    Settings { node: "node-1".into(), network_policies: true, ..Settings::default() }
+    Settings { scope: Scope::Node("node-1".into()), network_policies: true, ..Settings::default() }
 }
 
 /// All variants of all places, each read once: an object that stays is the same one.

@@ -1,6 +1,6 @@
 //! What differs from one installation, or one node, to the next.
 
-use daemon::config::{Opt, Value, from_list, from_str, set, show_list};
+use daemon::config::{Opt, Value, from_list, from_optional, from_str, set, show_list, show_optional};
 
 use crate::config::Config;
 
@@ -9,9 +9,21 @@ pub(super) const NODE: &[Opt<Config>] = &[
         key: "node",
         env: "NODE_NAME",
         value: "NAME",
-        help: "Name of this node, as Pods name it in spec.nodeName. Needed.",
+        help: "Name of this node, as Pods name it in spec.nodeName. Needed, unless pod and ca.tokenFile \
+               are set: the mesh knows the pod's node.",
         set: |config, text| set(&mut config.node, text),
         show: |config| config.node.show(),
+    },
+    Opt {
+        key: "pod",
+        env: "ZTUNNEL_POD",
+        value: "NAMESPACE/NAME",
+        help: "The one pod that this daemon is for, inside of which it runs (Istio's dedicated mode): it \
+               captures its own network namespace, and nothing else of the node; state.* means nothing \
+               then. The pod has the annotation ambient.mesh/proxy: dedicated, by which its node's daemon \
+               leaves it alone. SIGTERM releases the pod. Or off.",
+        set: |config, text| from_optional(&mut config.pod, text, "NAMESPACE/NAME"),
+        show: |config| show_optional(config.pod.as_ref()),
     },
     Opt {
         key: "workers",
@@ -177,7 +189,8 @@ pub(super) const CA: &[Opt<Config>] = &[
         value: "PATH",
         help: "File of the token by which the CA knows this node, in place of ca.nodeKey: a \
                ServiceAccount's projected token, whose audience is the CA's and which is bound to \
-               this pod. Read for each call, since it is renewed in place. Or off.",
+               this pod. Read for each call, since it is renewed in place. With pod, it is of the \
+               pod's own account, and asks for nobody else. Or off.",
         set: |config, text| set(&mut config.ca.token_file, text),
         show: |config| config.ca.token_file.show(),
     },

@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tonic::transport::Uri;
 use tower_service::Service;
+
+use crate::redirect::OwnSockets;
 
 /// A collector's place: `http://host:port`, or `https://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub(super) struct Connector {
     address: CollectorAddress,
     /// None where the bytes go as they are.
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    own: OwnSockets,
 }
 
 /// A connection of either kind.
@@ -57,9 +59,10 @@ impl Connector {
     pub(super) fn new(
         address: CollectorAddress,
         roots: &[CertificateDer<'static>],
+        own: OwnSockets,
     ) -> Result<Self, tokio_rustls::rustls::Error> {
         if !address.tls {
-            return Ok(Self { address, tls: None });
+            return Ok(Self { address, tls: None, own });
         }
         let mut store = RootCertStore::empty();
         for root in roots {
@@ -74,11 +77,11 @@ impl Connector {
             tokio_rustls::rustls::Error::General(error.to_string())
         };
         let name = ServerName::try_from(address.host.clone()).map_err(wrong)?;
-        Ok(Self { address, tls: Some((TlsConnector::from(Arc::new(config)), name)) })
+        Ok(Self { address, tls: Some((TlsConnector::from(Arc::new(config)), name)), own })
     }
 
     async fn connect(self) -> io::Result<TokioIo<Box<dyn Stream>>> {
-        let tcp = TcpStream::connect((self.address.host.as_str(), self.address.port)).await?;
+        let tcp = self.own.connect(&self.address.host, self.address.port).await?;
         tcp.set_nodelay(true)?;
         let stream: Box<dyn Stream> = match self.tls {
             None => Box::new(tcp),

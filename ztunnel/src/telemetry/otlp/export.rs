@@ -21,6 +21,7 @@ use super::wire::{
     EXPORT, ExportRequest, ExportResponse, KeyValue, Resource, ResourceSpans, Scope, ScopeSpans, Span,
 };
 use super::{OtlpConfig, QUEUE, SpanCounts, Spans};
+use crate::redirect::OwnSockets;
 
 /// Sends the spans of a daemon to its collector.
 #[derive(Debug)]
@@ -63,10 +64,11 @@ impl Exporter {
         node: &str,
         cluster: &str,
         metrics: &Metrics,
+        own: OwnSockets,
     ) -> Result<Option<(Self, Spans)>, StartError> {
         let Some(address) = config.endpoint.clone() else { return Ok(None) };
         let roots = if address.is_tls() { roots(&config.roots)? } else { Vec::new() };
-        let connector = Connector::new(address, &roots)?;
+        let connector = Connector::new(address, &roots, own)?;
         // Where it leads is the connector's business; the name is for those who read logs of the collector.
         let channel = Endpoint::from_static("http://collector").connect_with_connector_lazy(connector);
         let counts = SpanCounts::register(metrics)?;

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use ztunnel::dns::{ClusterNames, DnsMetrics, DnsProxy, DnsSettings, NodeResolver, PodResolver};
 use ztunnel::enrol::{AddPod, Pod, PodUid, client};
 use ztunnel::netns::in_netns;
+use ztunnel::redirect::OwnSockets;
 
 use super::server::Server;
 use crate::daemon::Daemon;
@@ -135,7 +136,8 @@ fn proxy(metrics: &Metrics) -> DnsProxy {
     let services = [service("shop", "web", "10.96.0.1"), service("front", "api", "10.96.0.2")];
     store.apply(Update { services: services.map(Change::Upsert).into(), ..Update::default() });
     let cluster = ClusterNames { domain: "cluster.local".to_owned(), servers: Vec::new() };
-    let settings = DnsSettings { cluster, network: Network::default() };
+    let own = OwnSockets::default();
+    let settings = DnsSettings { cluster, network: Network::default(), own };
     let node = Arc::new(NodeResolver::new("/nonexistent".into()));
     DnsProxy::new(store.snapshots(), settings, node, DnsMetrics::register(metrics).unwrap())
 }
