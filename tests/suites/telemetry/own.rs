@@ -1,7 +1,7 @@
 //! The daemons' own metrics, in tunnels of the mesh.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ fn scraped(stack: Stack) -> Result<(), LabError> {
             daemon.wait_metric("istio_tcp_sent_bytes_total", &of, |bytes| bytes > 0.0)?;
         }
     }
+    here.wait_metric("ambient_metrics_pod_served", &[], |served| served == 1.0)?;
+    here.status(&["--check"])?;
     // By the name of a headless Service it is the same.
     let told = scrape(&prometheus, &format!("ztunnel.ambient-system:{METRICS}/metrics"))?;
     assert!(told.contains("istio_build"), "{told}");
@@ -159,7 +161,40 @@ fn metrics_are_served_while_the_mesh_knows_the_daemons_pod() -> Result<(), LabEr
     eventually("it is the node's own", || {
         let curl = prometheus.output(&format!("curl -sS -m 5 http://{to}/metrics"))?;
         Ok((!curl.success).then_some(()))
-    })
+    })?;
+    let there = mesh.daemon("node2");
+    there.wait_metric("ambient_metrics_pod_served", &[], |served| served == 0.0)?;
+    let told = there.status(&[])?;
+    let said = "ambient-system/ztunnel-node2: nobody asks for metrics in tunnels: the pod has no address, lacks the label";
+    assert!(told.contains(said), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_network_that_masquerades_pods_towards_nodes_hides_no_identity() -> Result<(), LabError> {
+    let mesh = mesh(Stack::V4, Value::Null)?;
+    let prometheus = mesh.pod("monitoring/prometheus");
+    let (here, to) = (mesh.node("node1"), metrics_of(&mesh, "node2", &prometheus));
+    here.sh("nft 'add table ip nat; add chain ip nat out { type nat hook postrouting priority 100; }'")?;
+    here.sh(&format!("nft add rule ip nat out ip daddr {} masquerade", to.ip()))?;
+    scrape(&prometheus, &format!("{to}/metrics"))?;
+    let record = mesh.daemon("node2").wait_record(|it| it.direction == "inbound" && it.destination == to)?;
+    assert_eq!((record.source.ip(), record.source_identity), (here.ip(), Some(prometheus.identity())));
+    Ok(())
+}
+
+#[test]
+fn a_scrape_that_is_kept_alive_does_not_hold_up_the_daemons_end() -> Result<(), LabError> {
+    let mesh = mesh(Stack::V4, Value::Null)?;
+    let prometheus = mesh.pod("monitoring/prometheus");
+    let live = kept_alive(&prometheus, metrics_of(&mesh, "node2", &prometheus))?;
+    let mut ends = live.try_clone()?;
+    let ended = std::thread::spawn(move || ends_soon(&mut ends).map(|()| ends.shutdown(Shutdown::Both)));
+    let status = mesh.daemon("node2").terminate(Duration::from_secs(10))?;
+    assert!(status.is_some_and(|status| status.success()));
+    ended.join().expect("no panic")??;
+    drop(live);
+    Ok(())
 }
 
 fn mesh(stack: Stack, config: Value) -> Result<Mesh, LabError> {
@@ -177,7 +212,7 @@ fn cluster(stack: Stack) -> Cluster {
     // Metrics are reached from where nothing is that nobody knows.
     cluster.add(
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "monitoring", "labels": {
-        "istio.io/dataplane-mode": "ambient", "ambient.mesh/egress": "deny",
+        "istio.io/dataplane-mode": "ambient", "ambient.mesh/egress": "deny", "ambient.mesh/udp": "deny",
     } } }),
     );
     cluster.namespace("legacy");

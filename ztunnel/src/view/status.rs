@@ -15,11 +15,14 @@ pub(super) fn summary(ready: &str, dump: &Value, connections: &Value) -> Value {
     let problems = pods.iter().filter(|pod| !pod["problem"].is_null()).map(|pod| {
         format!("{}/{}: {}", text(&pod["pod"]["namespace"]), text(&pod["pod"]["name"]), text(&pod["problem"]))
     });
+    let own = &dump["metrics_pod"];
+    let own =
+        (!own["problem"].is_null()).then(|| format!("{}: {}", text(&own["pod"]), text(&own["problem"])));
     json!({
         "ready": ready.trim_end(),
         "pods": {
             "captured": phase("captured"), "draining": phase("draining"), "failed": phase("failed"),
-            "problems": problems.collect::<Vec<_>>(),
+            "problems": problems.chain(own).collect::<Vec<_>>(),
         },
         "connections": count(list(connections), |connection| text(&connection["path"])),
         "denied": count(list(&dump["denials"]), denied_by),
