@@ -60,6 +60,21 @@ fn who_is_not_whom_its_certificate_names_gets_no_metrics() -> Result<(), LabErro
     scene.check_served()
 }
 
+#[test]
+fn a_peer_that_holds_as_many_scrapes_as_it_gets_leaves_some_to_others() -> Result<(), LabError> {
+    let scene = scene()?;
+    let node = scene.mesh.node("node2");
+    let mut peer = shake(&scene, &scene.mesh.pod("shop/attacker"), node.at(HBONE))?;
+    let held = (0..100).map(|_| peer.connect(&node.at(METRICS))).collect::<Result<Vec<_>, _>>()?;
+    let answers = held.into_iter().map(|it| peer.answer(it)).collect::<Result<Vec<_>, _>>()?;
+    let let_in = answers.iter().filter(|it| **it == Answer::Status(200)).count();
+    let refused = answers.iter().filter(|it| **it == Answer::Status(503)).count();
+    assert!((1..32).contains(&let_in) && let_in + refused == 100, "{answers:?}");
+    let told = scene.client().sh(&format!("curl -sS -m 5 http://{}/metrics", node.at(METRICS)))?;
+    assert!(told.contains("istio_build"), "{told}");
+    scene.check_served()
+}
+
 /// A mesh where the daemon of `node2` serves its metrics in tunnels, and only there.
 fn scene() -> Result<Scene, LabError> {
     let mut cluster = cluster(Stack::V4);

@@ -2,7 +2,8 @@
 //!
 //! It is served like any other pod, but for two things. Nothing is captured: in the node's own namespace it only listens
 //! for tunnels. And what is in them goes to the server of metrics within this process, by a pair of sockets and no
-//! address, so that no request can lead to anything else that is on the node.
+//! address, so that no request can lead to anything else that is on the node. It has as many connections as that server
+//! takes, divided among its peers as a pod's are: none of them keeps the others from their scrapes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use authz::Permit;
+use daemon::admin::CONNECTIONS;
 use hbone::socket::Socket;
 use socket2::Socket as RawSocket;
 use tokio::sync::mpsc;
@@ -37,8 +39,6 @@ pub struct OwnEnd {
 pub struct OwnPod {
     end: Arc<OwnEnd>,
     workers: Arc<Workers>,
-    /// Connections that it may have.
-    connections: usize,
     served: Option<mesh::PodUid>,
 }
 
@@ -50,7 +50,7 @@ impl OwnEnd {
     /// When the port of tunnels is taken, or the kernel refuses.
     pub fn listen(port: u16, tuning: SocketTuning) -> io::Result<(Self, mpsc::Receiver<UnixStream>)> {
         let listener = listen_for_tunnels(&tuning)?;
-        let (server, connections) = mpsc::channel(WAITING);
+        let (server, connections) = mpsc::channel(CONNECTIONS);
         Ok((Self { listener, tuning, port, server }, connections))
     }
 
@@ -79,8 +79,8 @@ impl OwnEnd {
 
 impl OwnPod {
     /// Not known yet.
-    pub fn new(end: OwnEnd, workers: Arc<Workers>, connections: usize) -> Self {
-        Self { end: Arc::new(end), workers, connections, served: None }
+    pub fn new(end: OwnEnd, workers: Arc<Workers>) -> Self {
+        Self { end: Arc::new(end), workers, served: None }
     }
 
     /// The port of its metrics.
@@ -97,7 +97,7 @@ impl OwnPod {
             self.workers.gone(&before);
         }
         if let Some(uid) = uid {
-            let pod = ServedPod::own(uid.clone(), self.end.clone(), self.connections);
+            let pod = ServedPod::own(uid.clone(), self.end.clone(), CONNECTIONS);
             self.workers.serve(&Arc::new(pod));
             self.served = Some(uid.clone());
         }
@@ -122,6 +122,3 @@ impl Worker {
         }
     }
 }
-
-/// Connections that wait for the server of metrics, which takes one after the other: more is no scrape.
-const WAITING: usize = 32;

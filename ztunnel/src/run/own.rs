@@ -38,7 +38,7 @@ pub(super) fn serve(
         tasks.spawn("admin", daemon::admin::serve(admin.clone(), Surface::Metrics, listener, panics));
     tasks.spawn("own pod's end", end_scrapes(shared.drain.clone(), server));
     let state = State::new(&name, admin, &shared.metrics)?;
-    let pod = OwnPod::new(end, workers.clone(), config.limits.connections_per_pod);
+    let pod = OwnPod::new(end, workers.clone());
     tasks.spawn("own pod", follow(name, pod, state, shared.snapshots.clone(), local));
     Ok(())
 }

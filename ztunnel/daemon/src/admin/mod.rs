@@ -25,7 +25,7 @@ pub use client::{AskError, ask};
 pub use handler::Surface;
 pub use listener::{BindError, Listener, bind_any};
 pub use places::Places;
-pub use server::serve;
+pub use server::{CONNECTIONS, serve};
 
 /// What the server shows and does. Clones share it.
 #[derive(Clone)]

@@ -59,8 +59,8 @@ where
     });
 }
 
-/// Connections at a time, per listener.
-const CONNECTIONS: usize = 32;
+/// Connections at a time, per listener. Others wait.
+pub const CONNECTIONS: usize = 32;
 
 /// Time for a request's head, which is also how long a connection may idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
