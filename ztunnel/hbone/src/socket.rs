@@ -1,4 +1,4 @@
-//! A non-blocking TCP socket on the reactor of one worker.
+//! A non-blocking stream socket, nearly always of TCP, on the reactor of one worker.
 //!
 //! tokio's `TcpStream` hides short reads: it asks the kernel once more to learn that nothing is left. Here a short
 //! read clears readiness by itself, which saves one syscall per message. The end of the stream survives that:
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{SockFlag, accept4};
-use socket2::{SockRef, Socket as RawSocket};
+use socket2::{Domain, SockRef, Socket as RawSocket, Type};
 use tokio::io::unix::AsyncFd;
 
-/// A connected (or connecting) TCP socket, registered with the current runtime.
+/// A connected (or connecting) socket, registered with the current runtime.
 #[derive(Debug)]
 pub struct Socket {
     io: AsyncFd<RawSocket>,
@@ -42,6 +42,16 @@ impl Socket {
     /// When the reactor is out of descriptors.
     pub fn from_nonblocking(raw: RawSocket) -> io::Result<Self> {
         Ok(Self { io: register(raw)?, unread: Cell::new(false), resets: Cell::new(false) })
+    }
+
+    /// Two sockets within this process, joined: what is written to one is read from the other. Their kernel buffers
+    /// bound what is on its way. Closing one is an end to the other, never a reset.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = RawSocket::pair(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        Ok((Self::from_nonblocking(one)?, Self::from_nonblocking(other)?))
     }
 
     /// Connects to `address`.

@@ -255,7 +255,7 @@ impl Driver {
                 }
                 None => return,
             },
-            Ended::Socket(_) | Ended::Unresponsive(_) => return,
+            Ended::Carrier(_) | Ended::Socket(_) | Ended::Unresponsive(_) => return,
             Ended::Closed | Ended::Dropped | Ended::PeerClosed | Ended::Protocol(_) | Ended::Revoked => {
                 // A GOAWAY that says why is among the control frames.
                 if state.collect_control(&shared.buffers).is_err() {

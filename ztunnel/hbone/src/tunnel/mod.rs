@@ -3,6 +3,7 @@
 //! - [`driver`]: the task: [`receive`]s, writes payload straight to applications, sends what was collected;
 //! - [`stream`]: one CONNECT stream, and [`relay`]: the task of one application's connection;
 //! - [`lane`]: what driver and relay share of a stream, [`pending`]: what an application has not taken yet;
+//! - [`nested`]: a tunnel within a stream of another one;
 //! - [`outgoing`]: frames put into records where they lie; [`buffers`]: what a worker's tunnels share.
 //!
 //! A worker's tasks run one after the other. So a tunnel is plain data behind a `RefCell`, borrowed for the length of
@@ -12,6 +13,7 @@
 mod buffers;
 mod driver;
 mod lane;
+mod nested;
 mod outgoing;
 mod pending;
 mod receive;
@@ -32,6 +34,7 @@ use crate::socket::Socket;
 
 pub use buffers::{Buffers, READ};
 pub use driver::drive;
+pub use nested::{Carrier, drive_nested};
 pub use pending::Pending;
 pub use relay::{Meter, Relay, RelayError};
 pub use state::Ended;

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::buffers::Buffers;
 use super::lane::Lane;
 use super::outgoing::{FlushError, Outgoing};
+use super::relay::RelayError;
 use crate::h2::{Connection, ConnectionError};
 use crate::record::{RecordError, Records};
 
@@ -37,6 +38,9 @@ pub(super) struct State {
 /// Why a tunnel ended.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Ended {
+    /// The stream of another tunnel that carries it failed.
+    #[error("what carries the tunnel failed")]
+    Carrier(#[source] std::sync::Arc<RelayError>),
     /// It was to be closed, and its last stream had ended.
     #[error("tunnel was closed")]
     Closed,

@@ -2,6 +2,7 @@
 
 mod expiry;
 mod fairness;
+mod nested;
 mod stalling;
 
 use std::io::{self, Read, Write};
