@@ -2,3 +2,4 @@
 //! share: the cluster that most scenarios take place in, and calls between its pods.
 
 pub mod calls;
+pub mod network_gateway;

@@ -27,6 +27,7 @@ pub(super) fn outbound_call(size: u32) -> Box<dyn FnMut()> {
             recall: &|_, _| None,
             names: &|_| Vec::new(),
             exclude: &[],
+            exclude_gateways: &[],
         };
         let plan = outbound(&snapshots.load(), Settings { node_local: false }, &call);
         assert!(black_box(plan).is_ok());

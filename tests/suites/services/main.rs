@@ -7,4 +7,5 @@ mod endpoints;
 mod entries;
 mod exclusions;
 mod mall;
+mod networks;
 mod vip;

@@ -11,8 +11,8 @@ use crate::index::{ByPodUid, ByUid};
 use crate::select::Picks;
 use crate::snapshot::Indexed;
 use crate::{
-    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkPolicy, Profile, Service,
-    ServiceKey, Snapshot, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
+    Capture, Change, ChangeSet, HostNode, NamespaceSettings, NetworkAddress, NetworkGateway, NetworkPolicy,
+    Profile, Service, ServiceKey, Snapshot, TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
 };
 
 /// The next snapshot while it is made.
@@ -42,6 +42,9 @@ impl Writer {
         }
         for change in update.network_policies {
             self.network_policy(change);
+        }
+        for change in update.gateways {
+            self.gateway(change);
         }
         for change in update.workloads {
             self.workload(change);
@@ -86,6 +89,9 @@ impl Writer {
             &mut update.network_policies,
             |policy| policy.key.clone(),
         );
+        removals(now.gateways.iter().map(|gateway| gateway.key.clone()), &mut update.gateways, |gateway| {
+            gateway.key.clone()
+        });
         removals(now.workloads().map(|workload| workload.uid.clone()), &mut update.workloads, |workload| {
             workload.uid.clone()
         });
@@ -148,6 +154,9 @@ impl Writer {
                 claims.sort_by_cached_key(|claim| rank(claim));
             });
         }
+        if let Some(identity) = entry_identity(workload) {
+            self.next.residences.settle(identity, &workload.profile.network);
+        }
         self.next.workloads.insert(&workload.uid, ByUid(workload.clone()));
     }
 
@@ -160,6 +169,9 @@ impl Writer {
         }
         for socket in host_sockets(workload) {
             self.next.host_sockets.unclaim(&socket, |claim| claim.uid == workload.uid);
+        }
+        if let Some(identity) = entry_identity(workload) {
+            self.next.residences.unsettle(&identity, &workload.profile.network);
         }
         self.next.workloads.remove(&workload.uid);
     }
@@ -229,6 +241,28 @@ impl Writer {
         self.changes.network_policies.push(key);
     }
 
+    fn gateway(&mut self, change: Change<Arc<str>, NetworkGateway>) {
+        let (key, gateway) = match change {
+            Change::Remove(key) => (key, None),
+            Change::Upsert(gateway) => (gateway.key.clone(), Some(Arc::new(gateway))),
+        };
+        let known = self.next.gateways.get(&key).cloned();
+        if known == gateway {
+            return;
+        }
+        if let Some(known) = known {
+            self.next.gateways_of.unclaim(&known.network, |claim| claim.key == key);
+            self.next.gateways.remove(&key);
+        }
+        if let Some(gateway) = gateway {
+            self.next.gateways_of.claim(&gateway.network, gateway.clone(), |claims| {
+                claims.sort_by(|one, other| one.key.cmp(&other.key));
+            });
+            self.next.gateways.insert(&key, gateway);
+        }
+        self.changes.gateways.push(key);
+    }
+
     fn namespace(&mut self, change: Change<Arc<str>, NamespaceSettings>) {
         let (name, changed) = match change {
             Change::Remove(name) => {
@@ -279,6 +313,11 @@ impl Writer {
         }
         self.changes.nodes.push(name);
     }
+}
+
+/// The identity of a workload that somebody wrote down.
+fn entry_identity(workload: &Workload) -> Option<identity::SpiffeId> {
+    workload.identity().filter(|_| workload.profile.kind == WorkloadKind::Entry)
 }
 
 /// The addresses that a workload is found by.

@@ -4,11 +4,15 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use identity::SpiffeId;
 use smallvec::SmallVec;
 
 use crate::map::{Keyed, Map};
 use crate::snapshot::Indexed;
-use crate::{HostNode, NamespaceSettings, NetworkPolicy, PodUid, ServiceKey, Workload, WorkloadUid};
+use crate::{
+    HostNode, NamespaceSettings, Network, NetworkGateway, NetworkPolicy, PodUid, ServiceKey, Workload,
+    WorkloadUid,
+};
 
 /// A workload, found by its uid.
 #[derive(Clone, Debug)]
@@ -17,6 +21,13 @@ pub(crate) struct ByUid(pub(crate) Arc<Workload>);
 /// A pod, found by Kubernetes' uid of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ByPodUid(pub(crate) Arc<Workload>);
+
+/// On which networks workloads that somebody wrote down have an identity, and how many on each.
+#[derive(Clone, Debug)]
+pub(crate) struct Residence {
+    identity: SpiffeId,
+    networks: SmallVec<[(Network, usize); 1]>,
+}
 
 /// Who claims something that is to be one's alone, best first.
 #[derive(Clone, Debug)]
@@ -47,6 +58,55 @@ impl<K: Clone + Eq + Hash, T: Clone> Map<Claims<K, T>> {
         if !claims.by.is_empty() {
             self.insert(key, claims);
         }
+    }
+}
+
+impl Map<Residence> {
+    /// Adds a workload.
+    pub(crate) fn settle(&mut self, identity: SpiffeId, network: &Network) {
+        let known = self.get(&identity).cloned();
+        let mut residence = known.unwrap_or_else(|| Residence { identity, networks: SmallVec::new() });
+        match residence.networks.iter_mut().find(|(known, _)| known == network) {
+            Some((_, count)) => *count += 1,
+            None => residence.networks.push((network.clone(), 1)),
+        }
+        let identity = residence.identity.clone();
+        self.insert(&identity, residence);
+    }
+
+    /// Takes one out.
+    pub(crate) fn unsettle(&mut self, identity: &SpiffeId, network: &Network) {
+        let Some(mut residence) = self.remove(identity) else { return };
+        residence.networks.retain(|(known, count)| {
+            *count -= usize::from(known == network);
+            *count > 0
+        });
+        if !residence.networks.is_empty() {
+            self.insert(identity, residence);
+        }
+    }
+}
+
+impl Residence {
+    /// Whether there is one on another network than that.
+    pub(crate) fn is_beyond(&self, network: &Network) -> bool {
+        self.networks.iter().any(|(known, _)| known != network)
+    }
+}
+
+impl Keyed for Residence {
+    type Key = SpiffeId;
+
+    fn is(&self, key: &SpiffeId) -> bool {
+        self.identity == *key
+    }
+}
+
+impl Keyed for Arc<NetworkGateway> {
+    type Key = str;
+
+    fn is(&self, key: &str) -> bool {
+        &*self.key == key
     }
 }
 

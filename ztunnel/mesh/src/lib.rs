@@ -9,6 +9,7 @@ mod egress;
 mod index;
 mod map;
 mod namespace;
+mod network_gateway;
 mod network_policy;
 mod ranges;
 mod select;
@@ -22,6 +23,7 @@ pub use access::{AccessLogging, ParseAccessLoggingError};
 pub use address::{Network, NetworkAddress};
 pub use egress::{EgressEntry, EgressList, EgressTarget, InvalidEgressEntry};
 pub use namespace::{EgressMode, NamespaceSettings};
+pub use network_gateway::{GatewayHost, NetworkGateway};
 pub use network_policy::{IngressRule, Isolated, NetworkMembership, NetworkPeer, NetworkPolicy, NetworkPort};
 pub use select::{
     Affinities, AffinityKey, Chosen, Draws, Family, NoEndpoint, Place, Remembered, Request, select,

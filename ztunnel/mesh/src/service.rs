@@ -139,6 +139,8 @@ pub enum EndpointTarget {
     Workload(WorkloadUid, IpAddr),
     /// A workload known by a DNS name.
     Hostname(WorkloadUid),
+    /// A workload on another network, wherever it is there: that network's gateway knows.
+    Remote(WorkloadUid),
 }
 
 /// How an endpoint is chosen.

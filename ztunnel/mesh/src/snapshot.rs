@@ -4,14 +4,15 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use authz::{Policies, PolicySet};
+use identity::SpiffeId;
 
-use crate::index::{ByPodUid, ByUid, Claims};
+use crate::index::{ByPodUid, ByUid, Claims, Residence};
 use crate::map::Map;
 use crate::ranges::Ranges;
 use crate::select::Picks;
 use crate::{
-    HostNode, Hostname, NamespaceSettings, NetworkAddress, NetworkPolicy, PodUid, Service, ServiceKey,
-    Workload, WorkloadUid,
+    HostNode, Hostname, NamespaceSettings, Network, NetworkAddress, NetworkGateway, NetworkPolicy, PodUid,
+    Service, ServiceKey, Workload, WorkloadUid,
 };
 
 /// One state of the mesh.
@@ -33,6 +34,11 @@ pub struct Snapshot {
     pub(crate) namespaces: Map<Arc<NamespaceSettings>>,
     pub(crate) policies: Policies,
     pub(crate) network_policies: Map<Arc<NetworkPolicy>>,
+    pub(crate) gateways: Map<Arc<NetworkGateway>>,
+    /// In order of their keys.
+    pub(crate) gateways_of: Map<Claims<Network, NetworkGateway>>,
+    /// Entries' identities: pods are where their addresses are.
+    pub(crate) residences: Map<Residence>,
     /// How many workloads have a weight other than 1.
     pub(crate) weights: usize,
 }
@@ -173,6 +179,27 @@ impl Snapshot {
     /// The NetworkPolicies that are enforced here, in no order.
     pub fn network_policies(&self) -> impl Iterator<Item = &Arc<NetworkPolicy>> {
         self.network_policies.iter()
+    }
+
+    /// All gateways of other networks, in no order.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<NetworkGateway>> {
+        self.gateways.iter()
+    }
+
+    /// The gateways of a network, in order of namespace and name.
+    pub fn gateways_of(&self, network: &Network) -> &[Arc<NetworkGateway>] {
+        self.gateways_of.claims(network)
+    }
+
+    /// Whether some entry on another network than that has the identity.
+    pub fn is_known_beyond(&self, network: &Network, identity: &SpiffeId) -> bool {
+        self.residences.get(identity).is_some_and(|residence| residence.is_beyond(network))
+    }
+
+    /// Who may answer for a service on another network: its endpoints there, in order and each once, ready or not: the
+    /// gateway picks among them.
+    pub fn identities_on(&self, network: &Network, service: &ServiceKey) -> &[SpiffeId] {
+        self.indexed(service).map_or(&[], |indexed| indexed.picks(self).identities_on(network))
     }
 
     /// What applies to connections to the workload.

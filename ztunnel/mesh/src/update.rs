@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use authz::{Policy, PolicyName, Touched};
 
-use crate::{HostNode, NamespaceSettings, NetworkPolicy, Service, ServiceKey, Workload, WorkloadUid};
+use crate::{
+    HostNode, NamespaceSettings, NetworkGateway, NetworkPolicy, Service, ServiceKey, Workload, WorkloadUid,
+};
 
 /// One change of the mesh: applied as a whole, so that no reader sees half of it.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Update {
     pub policies: Vec<Change<PolicyName, Policy>>,
     /// NetworkPolicies, as `namespace/name`.
     pub network_policies: Vec<Change<Arc<str>, NetworkPolicy>>,
+    /// Gateways of other networks, as `namespace/name`.
+    pub gateways: Vec<Change<Arc<str>, NetworkGateway>>,
     /// Namespaces, by name.
     pub namespaces: Vec<Change<Arc<str>, NamespaceSettings>>,
     /// Nodes, by name.
@@ -48,6 +52,8 @@ pub struct ChangeSet {
     pub policies: Vec<Touched>,
     /// NetworkPolicies that came, went or changed, as `namespace/name`.
     pub network_policies: Vec<Arc<str>>,
+    /// Gateways of other networks that came, went or changed, as `namespace/name`.
+    pub gateways: Vec<Arc<str>>,
     /// Namespaces whose settings changed.
     pub namespaces: Vec<Arc<str>>,
     /// Nodes that came, went or changed.
@@ -66,6 +72,7 @@ impl Update {
             && self.services.is_empty()
             && self.policies.is_empty()
             && self.network_policies.is_empty()
+            && self.gateways.is_empty()
             && self.namespaces.is_empty()
             && self.nodes.is_empty()
     }
@@ -79,6 +86,7 @@ impl ChangeSet {
             && self.services.is_empty()
             && self.policies.is_empty()
             && self.network_policies.is_empty()
+            && self.gateways.is_empty()
             && self.namespaces.is_empty()
             && self.nodes.is_empty()
     }

@@ -88,6 +88,8 @@ pub struct Profile {
     pub policies: Arc<[Arc<str>]>,
     /// A NetworkPolicy selects it, so that its bytes must cross the node's network as the CNI sees it.
     pub network_policy_selected: bool,
+    /// It is a gateway of its own network: what comes from it may be of workloads on others.
+    pub network_gateway: bool,
     /// What the NetworkPolicies that are enforced here have to do with it.
     pub network_membership: NetworkMembership,
 }

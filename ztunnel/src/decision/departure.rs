@@ -39,7 +39,7 @@ impl Departure {
                 (Some(&tunnel.upstream), tunnel.authority, true)
             }
             Plan::Passthrough { destination, .. } => (None, *destination, false),
-            Plan::Hbone(_) | Plan::Local(_) | Plan::Waypoint(_) => return None,
+            Plan::Hbone(_) | Plan::Local(_) | Plan::Nested(_) | Plan::Waypoint(_) => return None,
         };
         let name = match (plan, upstream.map(|upstream| &upstream.place)) {
             (Plan::Passthrough { passed, .. }, _) => passed.name().cloned(),

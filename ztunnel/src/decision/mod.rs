@@ -1,6 +1,7 @@
 //! What becomes of a connection. Pure: a decision looks at one snapshot of the mesh and at what is known of the
 //! connection, and returns a value; whoever asked dials, and asks again with what it tried when that fails.
 
+mod across;
 mod admission;
 mod departure;
 mod inbound;
@@ -15,6 +16,7 @@ mod waypoint;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use across::{Crossing, CrossingError};
 pub use admission::Admission;
 pub use departure::Departure;
 pub use inbound::{
@@ -22,8 +24,8 @@ pub use inbound::{
 };
 pub use outbound::{Call, Settings, outbound};
 pub use outside::{is_egress_name, may_query};
-pub use peer::{PeerMismatch, Strangers, verify_peer};
-pub use plan::{Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
+pub use peer::{PeerMismatch, Strangers, is_own_gateway, verify_peer};
+pub use plan::{Gateway, Nested, Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
 pub use refusal::{Refusal, Refused};
 
 use crate::redirect::{HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};

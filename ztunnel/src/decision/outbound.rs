@@ -12,7 +12,7 @@ use mesh::{
 use super::outside::outside;
 use super::reach::{Called, address_of, is_protected, may_be_plain, receiver};
 use super::waypoint;
-use super::{Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
+use super::{Gateway, Passed, Picked, Plan, Refusal, Refused, Tunnel, Upstream, is_ours};
 use crate::redirect::HBONE_PORT;
 
 /// A pod's connection, before it is known where it goes.
@@ -31,6 +31,8 @@ pub struct Call<'a> {
     pub names: &'a dyn Fn(IpAddr) -> Vec<Arc<str>>,
     /// Endpoints that could not be dialled.
     pub exclude: &'a [EndpointTarget],
+    /// Gateways of other networks that could not be dialled, or did not let through.
+    pub exclude_gateways: &'a [Gateway],
 }
 
 /// What holds for all decisions of a daemon.
@@ -143,18 +145,18 @@ impl Decision<'_> {
 
     /// By tunnel where the workload has one, else in plaintext where that may be.
     fn to_upstream(&self, mut upstream: Upstream) -> Result<Plan, Refused> {
-        let network = match &upstream.place {
-            Place::Address(address) => {
+        let own = &self.call.source.profile.network;
+        match &upstream.place {
+            Place::Address(address) if address.network == *own => {
                 let (known, port) = (upstream.workload.as_ref(), upstream.port);
                 let found = receiver(self.snapshot, known, address, port).cloned();
                 upstream.workload = found;
-                Some(&address.network)
             }
-            Place::Name(_) => None,
-        };
-        if let Some(network) = network.filter(|network| **network != self.call.source.profile.network) {
-            let refused = Refused::new(Refusal::NoGateway { network: network.clone() });
-            return Err(refused.of_service(upstream.service.as_ref()));
+            Place::Address(NetworkAddress { network, .. }) | Place::Network(network) => {
+                let network = network.clone();
+                return self.across(&network, upstream);
+            }
+            Place::Name(_) => {}
         }
         let Some(workload) = upstream.workload.clone() else {
             return Ok(Plan::Direct { upstream, unprotected: false });
@@ -184,7 +186,7 @@ impl Decision<'_> {
     fn unprotected(&self, upstream: Upstream, workload: &Arc<Workload>) -> Result<Plan, Refused> {
         let ip = match &upstream.place {
             Place::Address(address) => address.ip,
-            Place::Name(_) => self.destination.ip(),
+            Place::Name(_) | Place::Network(_) => self.destination.ip(),
         };
         let destination = SocketAddr::new(ip, upstream.port);
         self.may_be_plain(workload, destination, upstream.service.as_ref())?;

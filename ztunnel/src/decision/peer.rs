@@ -77,6 +77,10 @@ pub enum PeerMismatch {
 /// The workload that a tunnel comes from. While an address passes from one workload to another, either may be there.
 /// Where only entries are, whom their services name is expected as well, as another mesh's workload: none of ours.
 ///
+/// From a gateway of the own network, tunnels come of workloads on others, whose addresses nobody sees: the certificate
+/// alone says who they are. One account may have pods on several networks, so that a name that is at home here says
+/// nothing against it. Where strangers are refused, only those come so who are known to be on another network.
+///
 /// # Errors
 /// When only workloads of other identities are at its address, or nobody is and strangers are refused.
 pub fn verify_peer<'a>(
@@ -95,6 +99,9 @@ pub fn verify_peer<'a>(
     if there.iter().all(is_entry) && there.iter().any(|entry| is_named(snapshot, entry, presented)) {
         return Ok(None);
     }
+    if is_gateway(there) && (strangers == Strangers::Accept || snapshot.is_known_beyond(network, presented)) {
+        return Ok(None);
+    }
     let presented = presented.clone();
     match (there.first(), strangers) {
         (None, Strangers::Accept) => Ok(None),
@@ -104,6 +111,16 @@ pub fn verify_peer<'a>(
             None => PeerMismatch::NoIdentity { ip, presented },
         }),
     }
+}
+
+/// Whether a gateway of the own network is at an address: one tunnel comes from there for each connection of others.
+pub fn is_own_gateway(snapshot: &Snapshot, network: &Network, ip: IpAddr) -> bool {
+    is_gateway(snapshot.workloads_by_address(&NetworkAddress::new(network.clone(), ip.to_canonical())))
+}
+
+/// Whether nothing else than gateways of the own network may be at an address.
+fn is_gateway(there: &[Arc<Workload>]) -> bool {
+    !there.is_empty() && there.iter().all(|workload| workload.profile.network_gateway)
 }
 
 /// Whether a service that a workload serves names `presented` as who may answer.

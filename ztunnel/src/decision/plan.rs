@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use certs::PeerIdentities;
-use mesh::{Place, Remembered, Service, ServiceKey, WaypointRef, Workload};
+use hbone::authority::Authority;
+use identity::SpiffeId;
+use mesh::{GatewayHost, Network, Place, Remembered, Service, ServiceKey, WaypointRef, Workload};
 
 /// How an outbound connection is carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum Plan {
     /// To a workload of this very node: from socket to socket if policy permits, under the same identities. The tunnel
     /// says what would be said on the wire.
     Local(Tunnel),
+    /// To another network: in a tunnel to who answers there, within one to the network's gateway.
+    Nested(Box<Nested>),
     /// To where the client wanted to go: nobody in the mesh.
     Passthrough {
         /// Where to.
@@ -78,6 +82,36 @@ pub struct Tunnel {
     pub identities: PeerIdentities,
     /// The waypoint that it leads to, if it is one.
     pub waypoint: Option<WaypointName>,
+}
+
+/// A tunnel within a tunnel, through the gateway of another network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nested {
+    /// The endpoint that was picked, which says what network it is: the gateway may pick another one there.
+    pub upstream: Upstream,
+    /// The service that was called.
+    pub service: ServiceKey,
+    /// The network.
+    pub network: Network,
+    /// Where the outer tunnel goes.
+    pub gateway: Gateway,
+    /// Whom to expect there.
+    pub identity: SpiffeId,
+    /// The service and its port: what both ends are asked for.
+    pub authority: Authority,
+    /// The identities that the inner tunnel's other end may have.
+    pub identities: PeerIdentities,
+}
+
+/// One place of a gateway of another network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// `namespace/name` of its manifest.
+    pub key: Arc<str>,
+    /// Where it is.
+    pub host: GatewayHost,
+    /// Its port of tunnels.
+    pub port: u16,
 }
 
 /// The name of a waypoint.
@@ -140,10 +174,11 @@ impl fmt::Display for WaypointName {
 
 impl Plan {
     /// The service that was called, if one was.
-    pub const fn service(&self) -> Option<&Arc<Service>> {
+    pub fn service(&self) -> Option<&Arc<Service>> {
         match self {
             Self::Passthrough { service, .. } => service.as_ref(),
             Self::Direct { upstream, .. } => upstream.service.as_ref(),
+            Self::Nested(nested) => nested.upstream.service.as_ref(),
             Self::Hbone(tunnel) | Self::Local(tunnel) | Self::Waypoint(tunnel) => {
                 tunnel.upstream.service.as_ref()
             }
@@ -151,10 +186,11 @@ impl Plan {
     }
 
     /// The workload that the connection goes to, if one is known.
-    pub const fn workload(&self) -> Option<&Arc<Workload>> {
+    pub fn workload(&self) -> Option<&Arc<Workload>> {
         match self {
             Self::Passthrough { .. } => None,
             Self::Direct { upstream, .. } => upstream.workload.as_ref(),
+            Self::Nested(nested) => nested.upstream.workload.as_ref(),
             Self::Hbone(tunnel) | Self::Local(tunnel) | Self::Waypoint(tunnel) => {
                 tunnel.upstream.workload.as_ref()
             }
@@ -162,10 +198,11 @@ impl Plan {
     }
 
     /// The endpoint that was picked, if there was a choice.
-    pub const fn picked(&self) -> Option<&Picked> {
+    pub fn picked(&self) -> Option<&Picked> {
         match self {
             Self::Passthrough { .. } => None,
             Self::Direct { upstream, .. } => upstream.picked.as_ref(),
+            Self::Nested(nested) => nested.upstream.picked.as_ref(),
             Self::Hbone(tunnel) | Self::Local(tunnel) | Self::Waypoint(tunnel) => {
                 tunnel.upstream.picked.as_ref()
             }

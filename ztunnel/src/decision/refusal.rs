@@ -21,6 +21,24 @@ pub struct Refused {
 /// Why an outbound connection is refused. Each names what is missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
 pub enum Refusal {
+    /// Every gateway of the network was tried.
+    #[error("all gateways of network {:?} were tried for service {service}", .network.as_str())]
+    GatewaysTried {
+        /// The network.
+        network: Network,
+        /// Host name of the service.
+        service: Arc<str>,
+    },
+    /// The network has gateways, but none that can be used.
+    #[error("gateway {gateway} of network {:?}, where service {service} is, cannot be used: see what is noted of it", .network.as_str())]
+    GatewayUnusable {
+        /// `namespace/name` of the first of them.
+        gateway: Arc<str>,
+        /// The network.
+        network: Network,
+        /// Host name of the service.
+        service: Arc<str>,
+    },
     /// The service has no endpoint for it.
     #[error("service {namespace}/{service} has no endpoint to connect to")]
     NoEndpoint {
@@ -32,11 +50,13 @@ pub enum Refusal {
         #[source]
         source: NoEndpoint,
     },
-    /// The destination is in a network that no gateway is known for.
-    #[error("no gateway is known for network {:?}", .network.as_str())]
+    /// The service's endpoint is on a network that no gateway is known for.
+    #[error("no gateway is known for network {:?}, where service {service} is", .network.as_str())]
     NoGateway {
         /// The network.
         network: Network,
+        /// Host name of the service.
+        service: Arc<str>,
     },
     /// The workload's namespace and service account make no SPIFFE id.
     #[error("workload {} has no identity to expect of it", .workload.0)]
@@ -49,6 +69,12 @@ pub enum Refusal {
     NoTunnelAddress {
         /// The workload.
         workload: WorkloadUid,
+    },
+    /// Only services are reached on other networks, and by their names: no address or wildcard says where to go there.
+    #[error("on network {:?}, nothing is reached but services that have a name of their own", .network.as_str())]
+    NotCalledByName {
+        /// The network.
+        network: Network,
     },
     /// The pod asks for a port of the daemon on itself.
     #[error("port {port} of the pod itself is the daemon's")]
@@ -81,6 +107,16 @@ pub enum Refusal {
         /// Why.
         #[source]
         source: NoEndpoint,
+    },
+    /// The waypoint is on another network.
+    #[error("waypoint {namespace}/{name} is on network {:?}: only services are reached there", .network.as_str())]
+    WaypointElsewhere {
+        /// Namespace of the waypoint.
+        namespace: Arc<str>,
+        /// Name of the waypoint.
+        name: Arc<str>,
+        /// The network.
+        network: Network,
     },
     /// The waypoint does not exist, or has no address yet.
     #[error("waypoint {namespace}/{name} is not ready")]

@@ -23,7 +23,8 @@ impl Decision<'_> {
             return Err(refused(Refusal::WaypointNotReady { namespace, name }));
         };
         if address.network != self.call.source.profile.network {
-            return Err(refused(Refusal::NoGateway { network: address.network.clone() }));
+            let network = address.network.clone();
+            return Err(refused(Refusal::WaypointElsewhere { namespace, name, network }));
         }
         if let Some(own) = self.snapshot.service_with_address(address, waypoint.port, &waypoint.namespace) {
             let family = Some(Family::of(address.ip));
@@ -63,12 +64,13 @@ impl Decision<'_> {
         own: &Arc<Service>,
     ) -> Result<Plan, Refusal> {
         let (namespace, name) = (waypoint.namespace.clone(), waypoint.name.clone());
-        let Place::Address(NetworkAddress { network, ip }) = upstream.place.clone() else {
-            return Err(Refusal::WaypointUnknown { namespace, name });
+        let NetworkAddress { network, ip } = match upstream.place.clone() {
+            Place::Address(address) if address.network == self.call.source.profile.network => address,
+            Place::Address(NetworkAddress { network, .. }) | Place::Network(network) => {
+                return Err(Refusal::WaypointElsewhere { namespace, name, network });
+            }
+            Place::Name(_) => return Err(Refusal::WaypointUnknown { namespace, name }),
         };
-        if network != self.call.source.profile.network {
-            return Err(Refusal::NoGateway { network });
-        }
         if upstream.workload.is_none() {
             let at = NetworkAddress::new(network, ip);
             upstream.workload = self.snapshot.workload_by_address(&at).cloned();

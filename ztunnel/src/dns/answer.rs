@@ -107,7 +107,7 @@ fn endpoints(
     let callable = |it: &&Endpoint| it.ready || service.load_balancing.health == DestinationHealth::All;
     let address = |endpoint: &Endpoint| match &endpoint.target {
         EndpointTarget::Address(address) => Some(address.ip).filter(|_| address.network == *client.network),
-        EndpointTarget::Hostname(_) => None,
+        EndpointTarget::Hostname(_) | EndpointTarget::Remote(_) => None,
         EndpointTarget::Workload(uid, ip) => {
             let workload = snapshot.workload(uid)?;
             (workload.profile.network == *client.network && wanted(workload)).then_some(*ip)

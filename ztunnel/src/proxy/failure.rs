@@ -9,9 +9,10 @@ use certs::{ConfigError, Unavailable, describe};
 use daemon::metrics::ResponseFlag;
 use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
+use mesh::Network;
 
 use super::revoked::is_revoked;
-use crate::decision::{InboundError, Refusal, Refused, Tunnel, WaypointName};
+use crate::decision::{InboundError, Nested, Refusal, Refused, Tunnel, WaypointName};
 use crate::dns::LookupError;
 
 /// Why an outbound connection did not come about.
@@ -29,12 +30,18 @@ pub(super) enum Failure {
     /// The destination on this node refuses it.
     #[error("destination refuses the connection: {}", describe(.0))]
     Destination(InboundError),
+    /// The gateway of another network failed, and not what is behind it.
+    #[error("gateway {gateway} of network {:?}: {failure}", .network.as_str())]
+    Gateway { gateway: Arc<str>, network: Network, failure: Box<Self> },
     /// The name has no address.
     #[error("host {host} has no address")]
     HostUnknown { host: Arc<str> },
     /// The name cannot be looked up.
     #[error("host {host} cannot be looked up: {}", describe(.source))]
     Lookup { host: Arc<str>, source: Arc<LookupError> },
+    /// What is behind the gateway of another network failed, or the way there.
+    #[error("behind gateway {gateway} of network {:?}: {failure}", .network.as_str())]
+    Nested { gateway: Arc<str>, network: Network, failure: Box<Self> },
     /// The pod, or the daemon, has all files open that it may.
     #[error("no more files may be open for the pod")]
     NoOpenFiles,
@@ -81,6 +88,29 @@ impl Failure {
         }
     }
 
+    /// That of the tunnel to the gateway of another network, as the gateway's.
+    pub(super) fn at_gateway(self, nested: &Nested) -> Self {
+        if self.is_ours() {
+            return self;
+        }
+        let (gateway, network) = (nested.gateway.key.clone(), nested.network.clone());
+        Self::Gateway { gateway, network, failure: Box::new(self) }
+    }
+
+    /// That of the tunnel within one to the gateway of another network.
+    pub(super) fn behind(self, nested: &Nested) -> Self {
+        if self.is_ours() {
+            return self;
+        }
+        let (gateway, network) = (nested.gateway.key.clone(), nested.network.clone());
+        Self::Nested { gateway, network, failure: Box::new(self) }
+    }
+
+    /// Whether it has nothing to do with who is at the other end.
+    const fn is_ours(&self) -> bool {
+        matches!(self, Self::Config(_) | Self::NoOpenFiles | Self::Unavailable(_) | Self::UnknownSource)
+    }
+
     /// How Istio's metrics name it.
     pub(super) fn flag(&self) -> ResponseFlag {
         match self {
@@ -103,7 +133,9 @@ impl Failure {
             Self::Stream(error) if is_revoked(error) => ResponseFlag::CertRevoked,
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
             Self::Config(_) | Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
-            Self::Waypoint { failure, .. } => failure.flag(),
+            Self::Gateway { failure, .. } | Self::Nested { failure, .. } | Self::Waypoint { failure, .. } => {
+                failure.flag()
+            }
             _ => ResponseFlag::Connect,
         }
     }
@@ -111,7 +143,9 @@ impl Failure {
     /// The label of metrics.
     pub(super) fn label(&self) -> &'static str {
         match self {
-            Self::Waypoint { failure, .. } => failure.label(),
+            Self::Gateway { failure, .. } | Self::Nested { failure, .. } | Self::Waypoint { failure, .. } => {
+                failure.label()
+            }
             Self::Config(_) | Self::Unavailable(_) => "no_certificate",
             Self::Connect { .. } => "unreachable",
             Self::ConnectTimeout { .. } | Self::RequestTimeout { .. } => "timeout",
@@ -128,7 +162,9 @@ impl Failure {
     /// Whether another endpoint may do better: nothing was sent yet, and the fault is this endpoint's.
     pub(super) fn is_endpoints_own(&self) -> bool {
         match self {
-            Self::Waypoint { failure, .. } => failure.is_endpoints_own(),
+            Self::Gateway { failure, .. } | Self::Nested { failure, .. } | Self::Waypoint { failure, .. } => {
+                failure.is_endpoints_own()
+            }
             Self::Connect { .. }
             | Self::ConnectTimeout { .. }
             | Self::HostUnknown { .. }
@@ -157,7 +193,7 @@ mod tests {
     use certs::PeerError;
     use hbone::tunnel::Ended;
     use identity::SpiffeId;
-    use mesh::{Isolated, Network, WorkloadUid};
+    use mesh::{Isolated, WorkloadUid};
 
     use super::*;
 
@@ -203,7 +239,10 @@ mod tests {
             (Failure::HostUnknown { host: "a.example".into() }, ResponseFlag::Connect),
             (Failure::NoOpenFiles, ResponseFlag::Connect),
             (Failure::Released, ResponseFlag::Connect),
-            (refused(Refusal::NoGateway { network: Network::default() }), ResponseFlag::Connect),
+            (
+                refused(Refusal::NoGateway { network: Network::default(), service: "a".into() }),
+                ResponseFlag::Connect,
+            ),
             (Failure::RequestTimeout { waited: WAITED }, ResponseFlag::Connect),
             (Failure::Status { status: 503 }, ResponseFlag::Connect),
             (Failure::Stream(StreamError::TunnelEnded(Ended::PeerClosed)), ResponseFlag::Connect),
@@ -242,6 +281,42 @@ mod tests {
         for ours in [late().of(&tunnel(None)), Failure::NoOpenFiles.of(&tunnel(Some(waypoint())))] {
             assert!(!ours.to_string().contains("waypoint"), "{ours}");
         }
+    }
+
+    #[test]
+    fn on_the_way_to_another_network_the_gateway_is_named_and_whose_fault_it_is() {
+        let nested = Nested {
+            upstream: crate::decision::Upstream {
+                place: mesh::Place::Network(Network::new("west")),
+                port: 80,
+                workload: None,
+                service: None,
+                picked: None,
+            },
+            service: mesh::ServiceKey { namespace: "shop".into(), hostname: mesh::Hostname("a.test".into()) },
+            network: Network::new("west"),
+            gateway: crate::decision::Gateway {
+                key: "gates/west".into(),
+                host: mesh::GatewayHost::Ip(at(15008).ip()),
+                port: 15008,
+            },
+            identity: "spiffe://cluster.local/ns/gates/sa/gate".parse().unwrap(),
+            authority: "a.test:80".parse().unwrap(),
+            identities: "spiffe://cluster.local/ns/shop/sa/a".parse::<SpiffeId>().unwrap().into(),
+        };
+        let late = || Failure::ConnectTimeout { address: at(15008), waited: WAITED };
+        let failure = late().at_gateway(&nested);
+        assert_eq!(failure.to_string(), format!("gateway gates/west of network \"west\": {}", late()));
+        assert_eq!((failure.flag(), failure.label()), (ResponseFlag::NetworkPolicy, "timeout"));
+        assert!(failure.is_endpoints_own());
+        let refused = Failure::Status { status: 401 }.behind(&nested);
+        let text = "behind gateway gates/west of network \"west\": peer answered with status 401";
+        assert_eq!((refused.to_string().as_str(), refused.flag()), (text, ResponseFlag::Deny));
+        assert!(!refused.is_endpoints_own());
+        let revoked = Ended::Carrier(Arc::new(hbone::tunnel::RelayError::TunnelEnded(Ended::Revoked)));
+        let revoked = Failure::Stream(StreamError::TunnelEnded(revoked)).behind(&nested);
+        assert_eq!(revoked.flag(), ResponseFlag::CertRevoked);
+        assert!(!Failure::NoOpenFiles.at_gateway(&nested).to_string().contains("gateway"));
     }
 
     fn at(port: u16) -> SocketAddr {

@@ -11,7 +11,7 @@ use hbone::record::{self, Established};
 use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
 use identity::SpiffeId;
-use mesh::Workload;
+use mesh::{Network, Workload};
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
@@ -20,7 +20,7 @@ use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
 use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
 use super::workers::Arrival;
-use crate::decision::{PeerMismatch, verify_peer};
+use crate::decision::{PeerMismatch, is_own_gateway, verify_peer};
 use crate::redirect::canonical;
 
 /// Serves one tunnel to a pod.
@@ -30,7 +30,10 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
     let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let _place = match worker.shared.bounds.tunnel(&from, &pod.uid) {
+    let of_many = network_of(&worker, &pod)
+        .is_some_and(|network| is_own_gateway(&worker.shared.snapshots.load(), &network, from));
+    let source = (!of_many).then_some(&from);
+    let _place = match worker.shared.bounds.tunnel(source, &pod.uid) {
         Ok(place) => place,
         Err(limit) => {
             worker.turn_away(limit, &pod, Some(from));
@@ -79,8 +82,7 @@ async fn known_peer(
     loop {
         let known = {
             let snapshot = worker.shared.snapshots.load();
-            let network =
-                pod.workload(&snapshot).map(|local| local.profile.network.clone()).unwrap_or_default();
+            let network = network_of(worker, pod).unwrap_or_default();
             verify_peer(&snapshot, &network, from, identity, worker.shared.settings.strangers)
                 .map(|known| known.cloned())
         };
@@ -90,6 +92,12 @@ async fn known_peer(
         }
         tokio::time::sleep(UNKNOWN_POLL).await;
     }
+}
+
+/// The network that the pod is on.
+fn network_of(worker: &Worker, pod: &ServedPod) -> Option<Network> {
+    let snapshot = worker.shared.snapshots.load();
+    pod.workload(&snapshot).map(|local| local.profile.network.clone())
 }
 
 async fn handshake(

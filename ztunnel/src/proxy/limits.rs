@@ -56,7 +56,7 @@ struct TurnedAway {
 /// What a tunnel holds while it lives.
 #[derive(Debug)]
 pub(super) struct TunnelPlace {
-    _of_source: Share<IpAddr>,
+    _of_source: Option<Share<IpAddr>>,
     _of_pod: Share<PodUid>,
     _file: Share<PodUid>,
 }
@@ -84,9 +84,10 @@ impl Bounds {
         })
     }
 
-    /// A place among the tunnels.
-    pub(super) fn tunnel(&self, source: &IpAddr, pod: &PodUid) -> Result<TunnelPlace, Limit> {
-        let of_source = self.tunnels.take(source).map_err(|full| match full {
+    /// A place among the tunnels, without a source where it brings those of many: then the pod's share alone bounds them.
+    pub(super) fn tunnel(&self, source: Option<&IpAddr>, pod: &PodUid) -> Result<TunnelPlace, Limit> {
+        let of_source = source.map(|source| self.tunnels.take(source)).transpose();
+        let of_source = of_source.map_err(|full| match full {
             Full::All => Limit::Tunnels,
             Full::Own => Limit::TunnelsPerSource,
         })?;

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::meter::Metered;
 use super::view::ConnectionView;
-use crate::decision::{Admission, Departure};
+use crate::decision::{Admission, Crossing, Departure};
 
 mod cut;
 mod index;
@@ -67,6 +67,8 @@ pub(super) enum Grounds {
     Inbound(Box<Admission>),
     /// It went out, and nobody at its other end asks.
     Outbound(Box<Departure>),
+    /// It went out to another network, whose end does not know whom this mesh takes for who.
+    Remote(Box<Crossing>),
     /// It went out, and whoever is at its other end asks.
     Settled,
 }
@@ -84,7 +86,7 @@ impl Live {
         let cut = Rc::<CutCell>::default();
         let peer = match &grounds {
             Grounds::Inbound(admission) => admission.peer.clone(),
-            Grounds::Outbound(_) | Grounds::Settled => None,
+            Grounds::Outbound(_) | Grounds::Remote(_) | Grounds::Settled => None,
         };
         let what = What::Connection { cut: cut.clone(), metered: metered.clone(), grounds };
         let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer, what });
@@ -209,7 +211,7 @@ impl Entries {
             Grounds::Settled => return,
             _ if cut.is_cut() => return,
             Grounds::Outbound(departure) => Some(departure.clone()),
-            Grounds::Inbound(_) => None,
+            Grounds::Inbound(_) | Grounds::Remote(_) => None,
         };
         if let Some(why) = check(pod, grounds) {
             cut.cut(&why);
@@ -226,7 +228,10 @@ impl Entries {
 impl Entry {
     /// Whether its pod opened it.
     const fn is_outbound(&self) -> bool {
-        matches!(self.what, What::Connection { grounds: Grounds::Outbound(_) | Grounds::Settled, .. })
+        matches!(
+            self.what,
+            What::Connection { grounds: Grounds::Outbound(_) | Grounds::Remote(_) | Grounds::Settled, .. }
+        )
     }
 
     /// Where it comes from, as far as that says who it is: a tunnel, or a connection without an identity.
@@ -264,6 +269,12 @@ impl LiveGuard {
 impl From<Admission> for Grounds {
     fn from(admission: Admission) -> Self {
         Self::Inbound(Box::new(admission))
+    }
+}
+
+impl From<Crossing> for Grounds {
+    fn from(crossing: Crossing) -> Self {
+        Self::Remote(Box::new(crossing))
     }
 }
 

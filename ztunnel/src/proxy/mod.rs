@@ -4,7 +4,7 @@
 //! is given to one worker and ends there. What they do share is in [`Shared`], looked at once per connection.
 //!
 //! - [`workers`] starts them and talks to them; [`worker`] is one; [`accept`] takes connections off pods' listeners;
-//! - [`outbound`]: what a pod opens, carried by [`tunnel_out`], [`node_local`] or directly;
+//! - [`outbound`]: what a pod opens, carried by [`tunnel_out`], [`nested`] to other networks, [`node_local`] or directly;
 //! - [`inbound`]: peers' tunnels, [`tunnelled`]: a connection in one; [`plaintext`]: what comes in without a tunnel;
 //! - [`own`]: the daemon itself, as a pod whose metrics peers ask for in tunnels;
 //! - [`limits`]: how much one source or one pod may have, by [`shares`];
@@ -25,6 +25,7 @@ mod limits;
 mod linger;
 mod live;
 mod meter;
+mod nested;
 mod node_local;
 mod observe;
 mod outbound;

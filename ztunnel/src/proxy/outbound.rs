@@ -11,7 +11,8 @@ use hbone::socket::Socket;
 use hbone::tunnel::Stream;
 use identity::SpiffeId;
 use mesh::{
-    Affinities, AffinityKey, EndpointTarget, Family, Place, PodUid, Remembered, ServiceKey, Workload,
+    Affinities, AffinityKey, EndpointTarget, Family, GatewayHost, Place, PodUid, Remembered, ServiceKey,
+    Workload,
 };
 use smallvec::SmallVec;
 
@@ -23,10 +24,11 @@ use super::failure::Failure;
 use super::limits::Limit;
 use super::live::Grounds;
 use super::meter::Metered;
+use super::nested::Crossed;
 use super::node_local::Joined;
 use super::pod::ServedPod;
 use super::shares::Share;
-use super::tunnel_out::Asker;
+use super::tunnel_out::{Asker, Towards};
 use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
 use super::workers::{Arrival, Load};
 use crate::decision::{self, Call, Departure, Passed, Plan, Refusal, Refused, Upstream};
@@ -78,6 +80,7 @@ pub(super) struct Held {
 enum Carrier {
     Plain(Plain),
     Local(Box<Joined>),
+    Nested(Box<Crossed>),
     Stream(Stream),
 }
 
@@ -86,6 +89,13 @@ struct Plain {
     socket: Socket,
     address: SocketAddr,
     file: Share<PodUid>,
+}
+
+/// What was tried in vain.
+#[derive(Default)]
+struct Tried {
+    endpoints: SmallVec<[EndpointTarget; 2]>,
+    gateways: Vec<decision::Gateway>,
 }
 
 /// Who opens it.
@@ -128,7 +138,7 @@ impl Outbound {
 
     /// Finds somebody who takes the connection: the next endpoint where one fails before anything was sent.
     async fn connect(&self, source: &Source) -> Result<(Plan, Carrier), (Option<Box<Plan>>, Failure)> {
-        let mut tried: SmallVec<[EndpointTarget; 2]> = SmallVec::new();
+        let mut tried = Tried::default();
         let mut last: Option<(Box<Plan>, Failure)> = None;
         loop {
             let plan = match self.decide(source, &tried) {
@@ -144,18 +154,17 @@ impl Outbound {
             match self.carry(source, &plan).await {
                 Ok(carrier) => return Ok((carried_out(plan, &carrier), carrier)),
                 Err(failure) => {
-                    let picked = plan.picked().map(|picked| picked.endpoint.target.clone());
-                    let another = picked.filter(|_| failure.is_endpoints_own() && tried.len() + 1 < ATTEMPTS);
-                    let Some(target) = another else { return Err((Some(Box::new(plan)), failure)) };
+                    if !failure.is_endpoints_own() || !tried.note(&plan, &failure) {
+                        return Err((Some(Box::new(plan)), failure));
+                    }
                     tracing::debug!(error = %failure, "endpoint failed, trying another");
-                    tried.push(target);
                     last = Some((Box::new(plan), failure));
                 }
             }
         }
     }
 
-    fn decide(&self, source: &Source, exclude: &[EndpointTarget]) -> Result<Plan, Refused> {
+    fn decide(&self, source: &Source, tried: &Tried) -> Result<Plan, Refused> {
         let shared = &self.worker.shared;
         let settings = decision::Settings { node_local: shared.settings.node_local };
         let recall = |service: &ServiceKey, port: u16| self.recall(service, port);
@@ -166,7 +175,8 @@ impl Outbound {
             random: self.worker.random(),
             recall: &recall,
             names: &names,
-            exclude,
+            exclude: &tried.endpoints,
+            exclude_gateways: &tried.gateways,
         };
         let plan = decision::outbound(&shared.snapshots.load(), settings, &call)?;
         Ok(match plan {
@@ -185,6 +195,13 @@ impl Outbound {
                 None => self.tunnelled(source, tunnel).await,
             },
             Plan::Hbone(tunnel) | Plan::Waypoint(tunnel) => self.tunnelled(source, tunnel).await,
+            Plan::Nested(nested) => match self.asker(source) {
+                Ok(asker) => {
+                    let crossed = Box::pin(self.cross(&asker, nested)).await;
+                    crossed.map(|crossed| Carrier::Nested(Box::new(crossed)))
+                }
+                Err(failure) => Err(failure),
+            },
             Plan::Direct { upstream, .. } => match self.place(upstream).await {
                 Ok(address) => self.dial(address).await,
                 Err(failure) => Err(failure),
@@ -209,11 +226,15 @@ impl Outbound {
     }
 
     async fn tunnelled(&self, source: &Source, tunnel: &decision::Tunnel) -> Result<Carrier, Failure> {
+        let asker = self.asker(source)?;
+        let stream = self.worker.stream(&asker, Towards::of(&asker, tunnel)).await;
+        stream.map(Carrier::Stream).map_err(|failure| failure.of(tunnel))
+    }
+
+    fn asker<'a>(&'a self, source: &'a Source) -> Result<Asker<'a>, Failure> {
         let Some(identity) = &source.identity else { return Err(Failure::UnknownSource) };
         let (client, trace) = (self.client, self.trace);
-        let asker = Asker { pod: &self.pod, workload: &source.workload, identity, client, trace };
-        let stream = self.worker.stream(&asker, tunnel).await;
-        stream.map(Carrier::Stream).map_err(|failure| failure.of(tunnel))
+        Ok(Asker { pod: &self.pod, workload: &source.workload, identity, client, trace })
     }
 
     /// The address of an upstream; one that is known by name is looked up.
@@ -227,6 +248,8 @@ impl Outbound {
                 let found = self.worker.shared.resolver.lookup(host, family).await.map_err(unknown)?;
                 *found.first().ok_or_else(|| Failure::HostUnknown { host: host.clone() })?
             }
+            // Nothing goes there but through its gateway.
+            Place::Network(network) => return Err(Failure::HostUnknown { host: network.as_str().into() }),
         };
         Ok(SocketAddr::new(ip, upstream.port))
     }
@@ -252,6 +275,12 @@ impl Outbound {
         if let Carrier::Stream(stream) = &carrier {
             opening.destination.identity = Some(stream.tunnel().peer().clone());
         }
+        if let Carrier::Nested(crossed) = &carrier {
+            let Crossed { gateway, crossing, answering, .. } = &**crossed;
+            opening.destination.identity = Some(crossing.peer.clone());
+            opening.destination.workload = answering.clone().or(opening.destination.workload);
+            opening.hbone_addr = Some(*gateway);
+        }
         let metered = Metered::new([worker.telemetry.open(opening)]);
         let live = worker.listed(&self.pod.uid, &metered, self.grounds(plan, &carrier))?;
         self.count(source, plan);
@@ -260,6 +289,14 @@ impl Outbound {
                 let open = worker.shared.counts.stream(TunnelEnd::Outbound);
                 let relay = stream.relay(socket, metered.clone());
                 Some(worker.carry(live, metered, relay, (open, held)))
+            }
+            Carrier::Nested(crossed) => {
+                let Crossed { stream, inner, files, .. } = *crossed;
+                let open = worker.shared.counts.stream(TunnelEnd::Outbound);
+                let relay = stream.relay(socket, metered.clone());
+                // Places are kept until the last bytes are gone.
+                let leaving = inner.drive(worker, (held, files));
+                Some(worker.carry(live, metered, relay, (open, leaving)))
             }
             Carrier::Plain(Plain { socket: upstream, file, .. }) => {
                 let relay = relay::join(socket, upstream, worker.buffers.clone(), metered.clone());
@@ -273,6 +310,7 @@ impl Outbound {
     fn grounds(&self, plan: &Plan, carrier: &Carrier) -> Grounds {
         let reached = match carrier {
             Carrier::Plain(plain) => Some(plain.address),
+            Carrier::Nested(crossed) => return crossed.crossing.clone().into(),
             Carrier::Local(_) | Carrier::Stream(_) => None,
         };
         Departure::of(plan, self.destination, reached).into()
@@ -306,6 +344,10 @@ impl Outbound {
         let workload = plan.and_then(Plan::workload).cloned();
         let tunnel = match plan {
             Some(Plan::Hbone(tunnel) | Plan::Waypoint(tunnel)) => Some(tunnel.address),
+            Some(Plan::Nested(nested)) => match nested.gateway.host {
+                GatewayHost::Ip(ip) => Some(SocketAddr::new(ip, nested.gateway.port)),
+                GatewayHost::Name(_) => None,
+            },
             _ => None,
         };
         let addr = match plan {
@@ -391,9 +433,28 @@ const fn path(plan: &Plan) -> Path {
         Plan::Direct { .. } => Path::Direct,
         Plan::Hbone(_) | Plan::Waypoint(_) => Path::Hbone,
         Plan::Local(_) => Path::NodeLocal,
+        Plan::Nested(_) => Path::DoubleHbone,
         Plan::Passthrough { .. } => Path::Passthrough,
     }
 }
 
-/// Endpoints that are tried for one connection.
+impl Tried {
+    /// Has the next try go elsewhere; false where there have been enough. A gateway that failed says nothing of the
+    /// endpoints behind it.
+    fn note(&mut self, plan: &Plan, failure: &Failure) -> bool {
+        if self.endpoints.len() + self.gateways.len() + 1 >= ATTEMPTS {
+            return false;
+        }
+        match (plan, failure) {
+            (Plan::Nested(nested), Failure::Gateway { .. }) => self.gateways.push(nested.gateway.clone()),
+            _ => match plan.picked() {
+                Some(picked) => self.endpoints.push(picked.endpoint.target.clone()),
+                None => return false,
+            },
+        }
+        true
+    }
+}
+
+/// Endpoints and gateways that are tried for one connection.
 const ATTEMPTS: usize = 3;

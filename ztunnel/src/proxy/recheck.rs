@@ -82,6 +82,7 @@ impl Worker {
                 }
                 cut
             }
+            Grounds::Remote(crossing) => crossing.ask_again(snapshot, pod).err()?.into(),
             Grounds::Settled => return None,
         };
         self.count_cuts(&cut, 1);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use certs::{IdentityConfigs, PeerIdentities, describe};
 use daemon::metrics::ResponseFlag;
 use hbone::forwarded::Forwarded;
-use hbone::h2::{ConnectRequest, Limits, Method};
+use hbone::h2::{ConnectRequest, ConnectResponse, Limits, Method};
 use hbone::record::{self, HandshakeError};
 use hbone::tunnel::{Stream, Timing, Tunnel, drive};
 use identity::SpiffeId;
@@ -33,6 +33,18 @@ pub(super) struct TunnelKey {
     pub(super) peers: PeerIdentities,
 }
 
+/// Where a stream is to lead.
+pub(super) struct Towards<'a> {
+    /// Where its tunnel goes.
+    pub(super) address: SocketAddr,
+    /// The pod that is there, if one is known.
+    pub(super) peer_pod: Option<mesh::PodUid>,
+    /// The identities that the tunnel's other end may have.
+    pub(super) peers: &'a PeerIdentities,
+    /// What its other end is asked for.
+    pub(super) request: ConnectRequest,
+}
+
 /// Who asks for a stream.
 pub(super) struct Asker<'a> {
     pub(super) pod: &'a Arc<ServedPod>,
@@ -47,25 +59,25 @@ impl Worker {
     pub(super) async fn stream(
         self: &Rc<Self>,
         asker: &Asker<'_>,
-        tunnel: &decision::Tunnel,
+        towards: Towards<'_>,
     ) -> Result<Stream, Failure> {
         let configs = self.configs(asker.identity).await?;
+        let Towards { address, peer_pod, peers, request } = towards;
         let key = TunnelKey {
             pod: asker.pod.uid.clone(),
             identity: asker.identity.clone(),
             epoch: configs.epoch(),
-            address: tunnel.address,
-            peer_pod: tunnel.upstream.workload.as_ref().and_then(|peer| peer.pod_uid.clone()),
-            peers: tunnel.identities.clone(),
+            address,
+            peer_pod,
+            peers: peers.clone(),
         };
-        let request = request(asker, tunnel);
         let dial = async || self.open_tunnel(asker.pod, &key, &configs).await;
         // A tunnel that was going may refuse a stream that it has not looked at: once more, with another.
         let mut again = true;
         loop {
             let mut stream = self.pool.stream(&key, &request, &dial).await.map_err(Arc::unwrap_or_clone)?;
             match self.answer(&mut stream).await {
-                Ok(()) => return Ok(stream),
+                Ok(_) => return Ok(stream),
                 Err(failure) if again && is_refused_unseen(&failure) => again = false,
                 Err(failure) => return Err(failure),
             }
@@ -83,10 +95,11 @@ impl Worker {
         }
     }
 
-    async fn answer(&self, stream: &mut Stream) -> Result<(), Failure> {
+    /// What the other end answers, within the time that it has for it.
+    pub(super) async fn answer(&self, stream: &mut Stream) -> Result<ConnectResponse, Failure> {
         let waited = self.shared.settings.timeouts.request;
         match timeout(waited, stream.response()).await {
-            Ok(Ok(response)) if response.is_success() => Ok(()),
+            Ok(Ok(response)) if response.is_success() => Ok(response),
             Ok(Ok(response)) => Err(Failure::Status { status: response.status }),
             Ok(Err(error)) => Err(Failure::Stream(error)),
             Err(_elapsed) => Err(Failure::RequestTimeout { waited }),
@@ -126,7 +139,8 @@ impl Worker {
         Ok(tunnel)
     }
 
-    fn failed_handshake(&self, failure: Failure) -> Arc<Failure> {
+    /// Counts a handshake that failed.
+    pub(super) fn failed_handshake(&self, failure: Failure) -> Arc<Failure> {
         let cause = match failure {
             Failure::TlsTimeout { .. } => "timeout",
             _ if failure.flag() == ResponseFlag::IdentityError => "identity",
@@ -147,12 +161,30 @@ fn is_refused_unseen(failure: &Failure) -> bool {
     matches!(failure, Failure::Stream(StreamError::Reset(ErrorCode::REFUSED_STREAM)))
 }
 
-fn request(asker: &Asker<'_>, tunnel: &decision::Tunnel) -> ConnectRequest {
-    let host = tunnel.upstream.service.as_ref().map(|service| (*service.key.hostname.0).into());
+impl<'a> Towards<'a> {
+    /// Where a tunnel of a decision leads.
+    pub(super) fn of(asker: &Asker<'_>, tunnel: &'a decision::Tunnel) -> Self {
+        let service = tunnel.upstream.service.as_ref().map(|service| &service.key);
+        Self {
+            address: tunnel.address,
+            peer_pod: tunnel.upstream.workload.as_ref().and_then(|peer| peer.pod_uid.clone()),
+            peers: &tunnel.identities,
+            request: request(asker, tunnel.authority.to_string(), service),
+        }
+    }
+}
+
+/// A request for `authority`, on behalf of who asks, for a service if one was called.
+pub(super) fn request(
+    asker: &Asker<'_>,
+    authority: String,
+    service: Option<&mesh::ServiceKey>,
+) -> ConnectRequest {
+    let host = service.map(|service| (*service.hostname.0).into());
     let forwarded = Forwarded { client: asker.client, host };
     ConnectRequest {
         method: Method::Connect,
-        authority: tunnel.authority.to_string().into(),
+        authority: authority.into(),
         baggage: Some(baggage::of(asker.workload)),
         forwarded: Some(forwarded.to_string().into()),
         traceparent: Some(asker.trace.own.to_string().into()),

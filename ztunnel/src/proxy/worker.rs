@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
 
+use super::baggage::Answering;
 use super::failure::Failure;
 use super::live::{Cut, Live};
 use super::pod::ServedPod;
@@ -39,6 +40,8 @@ pub(super) struct Worker {
     pub(super) buffers: Buffers,
     pub(super) pool: Pool<TunnelKey, Failure>,
     pub(super) live: Live,
+    /// Who answers on other networks.
+    pub(super) answering: Answering,
     pub(super) open: OpenTunnels,
     pub(super) tasks: Tasks,
     /// The node's own sockets; none where they cannot be asked for, and no connection is a probe then.
@@ -112,6 +115,7 @@ impl Worker {
             buffers: Buffers::new(),
             pool: Pool::new(STREAMS_PER_TUNNEL),
             live: Live::default(),
+            answering: Answering::default(),
             open: OpenTunnels::default(),
             tasks: Tasks::new(OnPanic::Abort, panics),
             host_sockets,

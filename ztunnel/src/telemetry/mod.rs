@@ -148,7 +148,7 @@ const fn reporter(direction: Direction) -> Reporter {
 /// What the path means for the connection's protection.
 const fn security(path: Path) -> Security {
     match path {
-        Path::Hbone => Security::MutualTls,
+        Path::DoubleHbone | Path::Hbone => Security::MutualTls,
         Path::NodeLocal => Security::NodeLocal,
         Path::Direct | Path::Passthrough => Security::Unknown,
     }

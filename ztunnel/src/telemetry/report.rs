@@ -329,6 +329,7 @@ mod tests {
             waypoint: None,
             policies: Arc::default(),
             network_policy_selected: false,
+            network_gateway: false,
             network_membership: mesh::NetworkMembership::default(),
         };
         Workload {

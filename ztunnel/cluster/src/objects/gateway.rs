@@ -1,4 +1,4 @@
-//! Gateways, as far as they are waypoints.
+//! Gateways, as far as they are waypoints or lead between networks.
 
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct Gateway {
 pub struct GatewaySpec {
     /// Its class.
     pub gateway_class_name: Arc<str>,
+    /// Where somebody else runs it, for one that is not run here.
+    pub addresses: Vec<GatewayAddress>,
     /// Its listeners.
     pub listeners: Vec<Listener>,
 }
@@ -92,7 +94,7 @@ pub struct GatewayAddress {
 }
 
 impl Gateway {
-    /// The listener for tunnels, which makes it a waypoint.
+    /// The listener for tunnels, which makes it a waypoint or a gateway between networks.
     pub fn tunnel_listener(&self) -> Option<&Listener> {
         self.spec.listeners.iter().find(|listener| &*listener.protocol == "HBONE")
     }

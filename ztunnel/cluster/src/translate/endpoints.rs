@@ -92,7 +92,7 @@ pub(super) fn selected(
     endpoints
 }
 
-/// One endpoint for each address of a workload.
+/// One endpoint for each address of a workload; one in all for a workload on another network.
 pub(super) fn of_workload<'a>(
     placed: &'a Placed<'_>,
     ports: &'a Arc<[(u16, u16)]>,
@@ -103,10 +103,13 @@ pub(super) fn of_workload<'a>(
         Origin::Pod(pod) => pod.is_ready(),
         Origin::Entry(_) | Origin::Listed => true,
     };
-    let addresses = workload.addresses.iter().copied().filter(|ip| admits(*ip));
+    let remote = placed.remote.then(|| EndpointTarget::Remote(workload.uid.clone()));
+    let here = remote.is_none();
+    let addresses = workload.addresses.iter().copied().filter(move |ip| here && admits(*ip));
     let of_addresses = addresses.map(|ip| EndpointTarget::Workload(workload.uid.clone(), ip));
-    let of_name = workload.hostname.as_ref().map(|_| EndpointTarget::Hostname(workload.uid.clone()));
-    of_addresses.chain(of_name).map(move |target| Endpoint {
+    let of_name =
+        workload.hostname.as_ref().filter(|_| here).map(|_| EndpointTarget::Hostname(workload.uid.clone()));
+    of_addresses.chain(of_name).chain(remote).map(move |target| Endpoint {
         target,
         ports: ports.clone(),
         ready: workload.healthy,

@@ -30,7 +30,7 @@ pub(super) struct Entry<'a> {
 }
 
 /// The workload that a WorkloadEntry is, and its labels: those of the object and those of its `spec`. None without an
-/// address.
+/// address, unless it is on another network.
 pub(super) fn of_object(
     scene: &Scene<'_>,
     object: &WorkloadEntry,
@@ -58,11 +58,14 @@ pub(super) fn of_object(
 }
 
 impl Entry<'_> {
-    /// The workload; none without an address.
+    /// The workload; none without an address, unless it is on another network.
     pub(super) fn workload(self, scene: &Scene<'_>, profiles: &mut Profiles<'_>) -> Option<Workload> {
         let ip = self.spec.ip();
         let hostname = if ip.is_none() { hostname(&self.spec.address) } else { None };
-        if ip.is_none() && hostname.is_none() {
+        let network = self.network().map_or_else(|| scene.settings.network.clone(), Network::new);
+        // On another network, its gateway knows where.
+        let is_elsewhere = network != scene.settings.network && self.spec.address.is_empty();
+        if ip.is_none() && hostname.is_none() && !is_elsewhere {
             return None;
         }
         let Names { kind, workload, canonical, revision, app, version } =
@@ -79,7 +82,7 @@ impl Entry<'_> {
                 name => name.clone(),
             },
             trust_domain: settings.trust_domain.clone(),
-            network: self.network().map_or_else(|| settings.network.clone(), Network::new),
+            network,
             cluster: settings.cluster_id.clone(),
             kind,
             workload_name: if workload == *self.name { Arc::default() } else { workload },
@@ -93,6 +96,7 @@ impl Entry<'_> {
             waypoint: self.waypoint.clone(),
             policies: scene.guards.of(self.namespace, self.labels),
             network_policy_selected: false,
+            network_gateway: scene.own_gateways.has(self.namespace, self.labels),
             // NetworkPolicies are about pods.
             network_membership: NetworkMembership::default(),
         };

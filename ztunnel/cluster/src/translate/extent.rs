@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::pods;
-use crate::objects::{EndpointSlice, Objects, Pod};
+use super::{network_gateways, pods};
+use crate::objects::{EndpointSlice, Gateway, Objects, Pod};
 use crate::status::Reported;
 
 /// What may mean something else than before.
@@ -88,7 +88,8 @@ fn is_mesh_wide(old: &Objects, new: &Objects) -> bool {
         // Policies of the cluster's network may be among them.
         || old.ignored != new.ignored;
     // A waypoint may answer at a Service of any namespace.
-    differ || !new.gateways.is_empty() && is_different(&old.services, &new.services)
+    let may_be_waypoint = |gateway: &Arc<Gateway>| !network_gateways::is_remote(gateway);
+    differ || new.gateways.iter().any(may_be_waypoint) && is_different(&old.services, &new.services)
 }
 
 /// Whether what changed in some namespaces means something to others.

@@ -17,6 +17,7 @@ mod local;
 mod misspelt;
 mod names;
 mod namespaces;
+mod network_gateways;
 mod network_policies;
 mod note;
 mod owners;

@@ -46,6 +46,12 @@ pub enum Remark {
         /// Who counts.
         winner: ObjectRef,
     },
+    /// A gateway of another network that nobody gets there through.
+    #[error("no way to another network: {why}")]
+    GatewayUnusable {
+        /// Why.
+        why: &'static str,
+    },
     /// Another object has its host name, and counts.
     #[error("host {host} is ignored: {winner} has it")]
     HostTaken {
@@ -157,6 +163,7 @@ impl Remark {
             Self::AttachmentRefused { .. } => "attachment_refused",
             Self::EgressNotEnforced => "egress_not_enforced",
             Self::ExclusionRefused { .. } => "exclusion_refused",
+            Self::GatewayUnusable { .. } => "gateway_unusable",
             Self::HostPortTaken { .. } => "host_port_taken",
             Self::HostTaken { .. } => "host_taken",
             Self::InvalidValue { .. } => "invalid_value",

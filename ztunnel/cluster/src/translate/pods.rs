@@ -80,6 +80,7 @@ fn profile<'a>(
             waypoint: scene.waypoint(metadata, Traffic::Workload, notes),
             policies: scene.guards.of(&metadata.namespace, &metadata.labels),
             network_policy_selected: scene.guards.network.select(&metadata.namespace, &metadata.labels),
+            network_gateway: scene.own_gateways.has(&metadata.namespace, &metadata.labels),
             network_membership: scene.guards.network.membership(pod),
         }
     };

@@ -7,6 +7,7 @@ use super::guards::Guards;
 use super::kept::Kept;
 use super::local::{self, LocalPod};
 use super::namespaces::{Namespaces, Nodes};
+use super::network_gateways::OwnGateways;
 use super::note::Notes;
 use super::vips::Vips;
 use super::waypoints::Waypoints;
@@ -24,6 +25,7 @@ pub(super) struct Scene<'a> {
     pub(super) namespaces: Namespaces<'a>,
     pub(super) nodes: Nodes,
     pub(super) waypoints: Waypoints<'a>,
+    pub(super) own_gateways: OwnGateways<'a>,
     pub(super) vips: Vips<'a>,
     pub(super) guards: &'a Guards,
 }
@@ -53,6 +55,7 @@ impl<'a> Scene<'a> {
             namespaces: Namespaces::new(objects),
             nodes: Nodes::new(objects, kept),
             waypoints: Waypoints::new(all, settings),
+            own_gateways: OwnGateways::new(all, settings),
             vips: Vips::new(all),
             guards,
         }

@@ -17,7 +17,7 @@ use super::{Scene, app_protocol, balancing, names};
 use crate::objects::{self, IpFamily, IpMode, Metadata, ObjectRef, PortRef, Protocol, Selector, ServiceType};
 
 /// All Services, with their endpoints: those that EndpointSlices list; where there are none, the pods and
-/// WorkloadEntries that the Service selects.
+/// WorkloadEntries that the Service selects. WorkloadEntries on other networks are in no slice.
 pub(super) fn all<'a>(
     scene: &Scene<'a>,
     workloads: &mut Workloads<'_>,
@@ -28,7 +28,8 @@ pub(super) fn all<'a>(
     let services = &scene.objects.services;
     let selectors = services.iter().map(|service| {
         let selector = &service.spec.selector;
-        let needed = !selector.is_empty() && slices_of(&service.metadata).is_none();
+        let needed = workloads.has_remote() || slices_of(&service.metadata).is_none();
+        let needed = needed && !selector.is_empty();
         (&service.metadata.namespace, needed.then(|| selector.clone().into()))
     });
     let selected = select(selectors, workloads);
@@ -40,7 +41,14 @@ pub(super) fn all<'a>(
         let mut service = described(scene, object, notes.of(&object.metadata.namespace));
         service.endpoints = match slices_of(&object.metadata) {
             Some(slices) => {
-                endpoints::listed(slices, &service.key, &service.ports, workloads, scene.settings)
+                let mut endpoints =
+                    endpoints::listed(slices, &service.key, &service.ports, workloads, scene.settings);
+                // No slice lists what is on another network.
+                let remote: Vec<_> =
+                    selected.into_iter().filter(|place| workloads.at(*place).remote).collect();
+                let of = (&service.key, &*service.ports);
+                endpoints.extend(endpoints::selected(&remote, of.0, of.1, |_| true, workloads));
+                endpoints
             }
             None => {
                 let admits = |ip| admits(&object.spec, ip);

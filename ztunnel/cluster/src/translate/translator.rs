@@ -11,7 +11,7 @@ use super::guards::Guards;
 use super::kept::Kept;
 use super::note::{Note, Notes, NotesOf};
 use super::scene::{Made, Scene};
-use super::{LocalPod, Settings, Translation, misspelt};
+use super::{LocalPod, Settings, Translation, misspelt, network_gateways};
 use crate::objects::Objects;
 use crate::status::Reported;
 
@@ -94,6 +94,7 @@ impl Translator {
         misspelt::note(state.objects, &mut notes);
         let namespaces = scene.namespaces.settings(notes.wide());
         let nodes: Vec<_> = scene.nodes.all().collect();
+        let gateways = network_gateways::all(state.objects, &self.settings, notes.wide());
         let made = scene.translate(&mut self.kept, &mut notes);
         let mut notes = notes.finish();
         let wide = notes.remove(&None).unwrap_or_default();
@@ -104,6 +105,7 @@ impl Translator {
             services: upserts(made.services),
             namespaces: upserts(namespaces),
             nodes: upserts(nodes),
+            gateways: upserts(gateways),
             network_policies: upserts(outcome.guards.network.enforced()),
             policies: upserts(outcome.guards.policies.iter().cloned()),
             replace: true,

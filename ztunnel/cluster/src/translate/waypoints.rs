@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use mesh::{NetworkAddress, WaypointRef};
 
 use super::note::{Notes, Remark};
-use super::{Scene, Settings, names};
+use super::{Scene, Settings, names, network_gateways};
 use crate::objects::{FromNamespaces, Gateway, Metadata, ObjectRef, Objects, Service};
 
 /// Gateways that are waypoints, by namespace and name.
@@ -51,6 +51,9 @@ impl<'a> Waypoints<'a> {
             .map(|service| ((&*service.metadata.namespace, &*service.metadata.name), &**service))
             .collect();
         let waypoint = |gateway: &'a Arc<Gateway>| {
+            if network_gateways::is_remote(gateway) {
+                return None;
+            }
             let listener = gateway.tunnel_listener()?;
             let rule = &listener.allowed_routes.namespaces;
             let admitted =

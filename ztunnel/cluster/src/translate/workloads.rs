@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use mesh::{Profile, ServiceKey, TunnelProtocol, Workload};
+use mesh::{Network, Profile, ServiceKey, TunnelProtocol, Workload, WorkloadKind};
 
 use super::kept::Kept;
 use super::note::Notes;
@@ -18,6 +18,10 @@ pub(super) struct Workloads<'a> {
     pods: HashMap<(&'a str, &'a str), usize, RandomState>,
     addresses: HashMap<IpAddr, usize, RandomState>,
     profiles: Profiles<'a>,
+    /// The network that the mesh is looked at from.
+    network: &'a Network,
+    /// Whether there is any on another one.
+    has_remote: bool,
 }
 
 /// A workload, and what it was made of.
@@ -25,6 +29,8 @@ pub(super) struct Placed<'a> {
     pub(super) workload: Workload,
     pub(super) labels: Labels,
     pub(super) origin: Origin<'a>,
+    /// On another network: reached by that network's gateway only, whatever its address.
+    pub(super) remote: bool,
     /// Services that it is an endpoint of.
     services: Vec<ServiceKey>,
 }
@@ -64,6 +70,8 @@ impl<'a> Workloads<'a> {
             pods: HashMap::default(),
             addresses: HashMap::default(),
             profiles: Profiles { kept, alike: HashMap::default() },
+            network: &scene.settings.network,
+            has_remote: false,
         };
         for pod in &scene.objects.pods {
             let metadata = &pod.metadata;
@@ -88,8 +96,16 @@ impl<'a> Workloads<'a> {
 
     /// Adds a workload; its place.
     pub(super) fn add(&mut self, workload: Workload, labels: Labels, origin: Origin<'a>) -> usize {
-        self.all.push(Placed { workload, labels, origin, services: Vec::new() });
+        let is_entry = workload.profile.kind == WorkloadKind::Entry;
+        let remote = is_entry && workload.profile.network != *self.network;
+        self.has_remote |= remote;
+        self.all.push(Placed { workload, labels, origin, remote, services: Vec::new() });
         self.all.len() - 1
+    }
+
+    /// Whether there is any on another network.
+    pub(super) const fn has_remote(&self) -> bool {
+        self.has_remote
     }
 
     pub(super) fn at(&self, place: usize) -> &Placed<'a> {

@@ -12,6 +12,7 @@ fn endpoints(mesh: &Mesh, host: &str) -> Vec<String> {
     let text = |endpoint: &mesh::Endpoint| {
         let ports: Vec<_> = endpoint.ports.iter().map(|(port, own)| format!("{port}>{own}")).collect();
         let target = match &endpoint.target {
+            EndpointTarget::Remote(uid) => format!("@{}", uid.0),
             EndpointTarget::Hostname(uid) => mesh.find(&uid.0).unwrap().hostname.clone().unwrap().to_string(),
             EndpointTarget::Workload(_, ip) => ip.to_string(),
             EndpointTarget::Address(address) => format!("={address}"),
@@ -184,6 +185,6 @@ fn a_workload_entry_is_a_workload() {
     let vm = native.find("Kubernetes/networking.istio.io/WorkloadEntry/shop/vm").unwrap();
     assert_eq!((vm.profile.protocol, vm.capture), (TunnelProtocol::Hbone, Capture::Enabled));
 
-    let nowhere = mesh_of(&text.replace("192.0.2.9", "\"\""));
+    let nowhere = mesh_of(&text.replace("192.0.2.9", "\"\"").replace("network: far, ", ""));
     assert_eq!(nowhere.notes(), ["WorkloadEntry shop/vm: spec.address: \"\" is ignored"]);
 }

@@ -9,6 +9,7 @@ mod local;
 mod mesh_of;
 mod misspelt;
 mod network_policies;
+mod networks;
 mod peer_authentication;
 mod peer_authentication_ports;
 mod policies_at_large;

@@ -16,6 +16,7 @@ fn endpoints(mesh: &Mesh) -> Vec<String> {
         let address = match &endpoint.target {
             EndpointTarget::Address(address) => format!("={address}"),
             EndpointTarget::Workload(_, ip) => ip.to_string(),
+            EndpointTarget::Remote(uid) => format!("@{}", uid.0),
             EndpointTarget::Hostname(uid) => uid.0.to_string(),
         };
         let ports: Vec<_> = endpoint.ports.iter().map(|(port, own)| format!("{port}>{own}")).collect();

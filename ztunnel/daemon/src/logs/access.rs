@@ -85,6 +85,8 @@ pub enum Direction {
 pub enum Path {
     /// As they are, to a destination that the mesh knows.
     Direct,
+    /// In an mTLS tunnel within one to a gateway of another network.
+    DoubleHbone,
     /// In an mTLS tunnel.
     Hbone,
     /// Between two workloads of this node.
@@ -134,6 +136,7 @@ impl Path {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::DoubleHbone => "double-hbone",
             Self::Hbone => "hbone",
             Self::NodeLocal => "node-local",
             Self::Passthrough => "passthrough",

@@ -12,8 +12,8 @@ pub use affinity::{Affinities, AffinityKey};
 pub(crate) use picks::Picks;
 
 use crate::{
-    Affinity, Endpoint, EndpointTarget, NetworkAddress, Service, ServiceKey, Snapshot, TrafficPolicy,
-    Workload, WorkloadUid,
+    Affinity, Endpoint, EndpointTarget, Network, NetworkAddress, Service, ServiceKey, Snapshot,
+    TrafficPolicy, Workload, WorkloadUid,
 };
 pub use pool::Draws;
 use pool::Pool;
@@ -75,6 +75,8 @@ pub enum Place {
     Address(NetworkAddress),
     /// At whatever address a DNS name has.
     Name(Arc<str>),
+    /// Somewhere on a network that is not the client's.
+    Network(Network),
 }
 
 /// Why a service has no endpoint for a connection.
@@ -251,6 +253,17 @@ impl Choice<'_> {
                 let workload = self.snapshot.workload(uid)?;
                 Some((Some(workload.clone()), Place::Name(workload.hostname.clone()?)))
             }
+            EndpointTarget::Remote(uid) => {
+                let workload = self.snapshot.workload(uid)?;
+                let network = &workload.profile.network;
+                // Not every client is on the network that the list was made for.
+                if *network != self.request.client.profile.network {
+                    return Some((Some(workload.clone()), Place::Network(network.clone())));
+                }
+                let own = workload.addresses.first().map(|ip| NetworkAddress::new(network.clone(), *ip));
+                let place = own.map(Place::Address);
+                Some((Some(workload.clone()), place.or_else(|| workload.hostname.clone().map(Place::Name))?))
+            }
         }
     }
 
@@ -319,15 +332,15 @@ impl EndpointTarget {
     pub const fn workload(&self) -> Option<&WorkloadUid> {
         match self {
             Self::Address(_) => None,
-            Self::Hostname(uid) | Self::Workload(uid, _) => Some(uid),
+            Self::Hostname(uid) | Self::Remote(uid) | Self::Workload(uid, _) => Some(uid),
         }
     }
 
-    /// The family of its address; none for a name, which may have both.
+    /// The family of its address; none for a name, which may have both, and where the address doesn't matter.
     pub const fn family(&self) -> Option<Family> {
         match self {
             Self::Address(address) => Some(Family::of(address.ip)),
-            Self::Hostname(_) => None,
+            Self::Hostname(_) | Self::Remote(_) => None,
             Self::Workload(_, ip) => Some(Family::of(*ip)),
         }
     }

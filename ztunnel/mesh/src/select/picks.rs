@@ -1,11 +1,15 @@
 //! What is worked out once for a service, so that choosing an endpoint of it is cheap.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use identity::SpiffeId;
 
 use super::Family;
 use super::pool::{Candidate, Pool};
 use crate::{
-    DestinationHealth, Endpoint, HostNode, Network, Scope, Service, Snapshot, TrafficPolicy, Workload,
+    DestinationHealth, Endpoint, EndpointTarget, HostNode, Network, Scope, Service, Snapshot, TrafficPolicy,
+    Workload, WorkloadKind,
 };
 
 /// The candidates of a service.
@@ -13,6 +17,8 @@ use crate::{
 pub(crate) struct Picks {
     /// Best first: ready ones, then those that terminate but still serve.
     tiers: [Tier; 2],
+    /// Who is on other networks: nothing for most services.
+    remote: Box<[(Network, Box<[SpiffeId]>)]>,
 }
 
 /// Candidates that are equally fit, by family. An endpoint that has no address but a name is in both.
@@ -33,7 +39,14 @@ pub(crate) enum Near {
 
 impl Picks {
     pub(crate) fn new(snapshot: &Snapshot, service: &Service) -> Self {
-        Self { tiers: [0, 1].map(|tier| Tier::new(snapshot, service, tier)) }
+        let tiers = [0, 1].map(|tier| Tier::new(snapshot, service, tier));
+        Self { tiers, remote: remote(snapshot, service) }
+    }
+
+    /// The identities of the endpoints on another network.
+    pub(crate) fn identities_on(&self, network: &Network) -> &[SpiffeId] {
+        let there = self.remote.iter().find(|(known, _)| known == network);
+        there.map_or(&[], |(_, identities)| identities)
     }
 
     pub(crate) const fn tiers(&self) -> &[Tier; 2] {
@@ -66,7 +79,12 @@ impl Picks {
     /// that isn't known counts with a weight of 1.
     pub(crate) fn depend_on(service: &Service, old: Option<&Workload>, new: Option<&Workload>) -> bool {
         let weight = |workload: Option<&Workload>| workload.map_or(1, |workload| workload.weight);
-        weight(old) != weight(new) || place(service, old) != place(service, new)
+        // Only entries are on other networks.
+        let who = |workload: Option<&Workload>| {
+            let entry = workload.filter(|workload| workload.profile.kind == WorkloadKind::Entry);
+            entry.map(|entry| (entry.profile.network.clone(), entry.identity()))
+        };
+        weight(old) != weight(new) || place(service, old) != place(service, new) || who(old) != who(new)
     }
 }
 
@@ -128,6 +146,25 @@ impl Near {
             Scope::Zone => Self::Named(locality.zone.clone()),
         }
     }
+}
+
+/// Who is at the endpoints on other networks.
+fn remote(snapshot: &Snapshot, service: &Service) -> Box<[(Network, Box<[SpiffeId]>)]> {
+    let mut networks: BTreeMap<Network, Vec<SpiffeId>> = BTreeMap::new();
+    for endpoint in service.endpoints.iter() {
+        if let EndpointTarget::Remote(uid) = &endpoint.target
+            && let Some(workload) = snapshot.workload(uid)
+        {
+            let there = networks.entry(workload.profile.network.clone()).or_default();
+            there.extend(workload.identity());
+        }
+    }
+    let each_once = |(network, mut identities): (Network, Vec<SpiffeId>)| {
+        identities.sort_unstable();
+        identities.dedup();
+        (network, identities.into_boxed_slice())
+    };
+    networks.into_iter().map(each_once).collect()
 }
 
 /// The scopes that matter to a service.

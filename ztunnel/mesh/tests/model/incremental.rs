@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use mesh::{Capture, Change, HostNode, Network, NetworkAddress, Service, Snapshot, Store, Update, Workload};
+use mesh::{
+    Capture, Change, GatewayHost, HostNode, Network, NetworkAddress, NetworkGateway, Service, Snapshot,
+    Store, Update, Workload, WorkloadKind,
+};
 use proptest::prelude::*;
 
-use crate::samples::{at, host_network, key, native, pod, service, uid};
+use crate::samples::{at, host_network, key, native, pod, service, uid, with_profile};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
@@ -34,6 +37,8 @@ enum Step {
     Workload { name: usize, ip: Option<usize>, off: bool, terminating: bool, host: Option<u16> },
     Service { name: usize, vips: Option<Vec<usize>>, range: Option<u8>, wild: bool, created: i64 },
     Node { name: usize, ip: Option<usize> },
+    Gateway { name: usize, network: Option<usize>, usable: bool },
+    Entry { name: usize, network: Option<usize>, account: usize },
 }
 
 impl Step {
@@ -63,6 +68,24 @@ impl Step {
                     service.created = *created;
                     Change::Upsert(service)
                 }
+            }),
+            Self::Gateway { name, network, usable } => update.gateways.push(match network {
+                None => Change::Remove(NAMES[*name].into()),
+                Some(network) => Change::Upsert(NetworkGateway {
+                    key: NAMES[*name].into(),
+                    network: Network::new(NETWORKS[*network]),
+                    hosts: if *usable { [GatewayHost::Name("gate".into())].into() } else { [].into() },
+                    port: 15008,
+                    identity: None,
+                }),
+            }),
+            Self::Entry { name, network, account } => update.workloads.push(match network {
+                None => Change::Remove(uid("shop", NAMES[*name])),
+                Some(network) => Change::Upsert(with_profile(pod("shop", NAMES[*name], IPS[0]), |it| {
+                    it.kind = WorkloadKind::Entry;
+                    it.network = Network::new(NETWORKS[*network]);
+                    it.service_account = NAMES[*account].into();
+                })),
             }),
             Self::Node { name, ip } => update.nodes.push(match ip {
                 None => Change::Remove(NAMES[*name].into()),
@@ -102,8 +125,22 @@ fn a_step() -> impl Strategy<Value = Step> {
                 wild,
                 created
             }),
-        (name, ip).prop_map(|(name, ip)| Step::Node { name, ip }),
+        (name.clone(), ip).prop_map(|(name, ip)| Step::Node { name, ip }),
+        (name.clone(), a_network(), any::<bool>()).prop_map(|(name, network, usable)| Step::Gateway {
+            name,
+            network,
+            usable
+        }),
+        (name, a_network(), 0..NAMES.len()).prop_map(|(name, network, account)| Step::Entry {
+            name,
+            network,
+            account
+        }),
     ]
+}
+
+fn a_network() -> impl Strategy<Value = Option<usize>> {
+    prop::option::weighted(0.8, 0..NETWORKS.len())
 }
 
 fn a_service(name: usize, wild: bool) -> Service {
@@ -119,6 +156,7 @@ fn everything(snapshot: &Snapshot) -> Update {
     Update {
         workloads: snapshot.workloads().map(|it| Change::Upsert(Workload::clone(it))).collect(),
         services: snapshot.services().map(|it| Change::Upsert(Service::clone(it))).collect(),
+        gateways: snapshot.gateways().map(|it| Change::Upsert(NetworkGateway::clone(it))).collect(),
         nodes: snapshot.nodes().map(|it| Change::Upsert(HostNode::clone(it))).collect(),
         replace: true,
         ..Update::default()
@@ -132,6 +170,18 @@ fn assert_same(one: &Snapshot, other: &Snapshot) {
         assert_eq!(one.node(name), other.node(name));
         let host = format!("{name}.example.com");
         assert_eq!(one.service_by_hostname(&host, name), other.service_by_hostname(&host, name));
+    }
+    for network in NETWORKS.map(Network::new) {
+        assert_eq!(one.gateways_of(&network), other.gateways_of(&network));
+        for name in NAMES {
+            let identity = format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap();
+            let elsewhere = |snapshot: &Snapshot| {
+                let entries = snapshot.workloads().filter(|it| it.profile.kind == WorkloadKind::Entry);
+                entries.filter(|it| it.is(&identity)).any(|it| it.profile.network != network)
+            };
+            assert_eq!(one.is_known_beyond(&network, &identity), elsewhere(one));
+            assert_eq!(other.is_known_beyond(&network, &identity), elsewhere(one));
+        }
     }
     for ip in IPS {
         let address: NetworkAddress = at(ip);
@@ -147,4 +197,5 @@ fn assert_same(one: &Snapshot, other: &Snapshot) {
 }
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const NETWORKS: [&str; 3] = ["", "east", "west"];
 const IPS: [&str; 4] = ["10.0.0.1", "10.0.0.2", "10.0.1.1", "10.1.0.1"];

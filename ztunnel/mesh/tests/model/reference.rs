@@ -46,6 +46,7 @@ proptest! {
             .map(|chosen| match chosen.place {
                 Place::Address(address) => address.ip.to_string(),
                 Place::Name(name) => name.to_string(),
+                Place::Network(network) => unreachable!("nobody is on {network:?}"),
             })
             .collect();
         prop_assert_eq!(chosen, allowed);

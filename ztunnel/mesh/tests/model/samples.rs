@@ -127,6 +127,7 @@ fn profile(namespace: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_gateway: false,
         network_membership: mesh::NetworkMembership::default(),
     }
 }

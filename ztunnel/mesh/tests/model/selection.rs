@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mesh::{
-    Affinity, Change, Chosen, DestinationHealth, Endpoint, EndpointTarget, Family, LoadBalancing, NoEndpoint,
-    Place, Remembered, Request, Scope, Service, Store, TrafficPolicy, Update, Workload, select,
+    Affinity, Change, Chosen, DestinationHealth, Endpoint, EndpointTarget, Family, LoadBalancing, Network,
+    NoEndpoint, Place, Remembered, Request, Scope, Service, Store, TrafficPolicy, Update, Workload, select,
 };
 
 use crate::samples::{at, endpoint, key, on, pod, service, uid, with_profile, workloads};
@@ -235,10 +235,13 @@ fn an_endpoint_may_be_an_address_or_a_name() {
     let mut named = with_profile(pod("shop", "named", "192.0.2.9"), |_| {});
     (named.addresses, named.hostname) = (Default::default(), Some("db.example.com".into()));
     let mut mesh = Mesh::of([]);
-    mesh.store.apply(workloads([named.clone()]));
+    // Its address is one of another network's, of whatever family.
+    let far = with_profile(pod("shop", "far", "10.0.0.1"), |it| it.network = Network::new("west"));
+    mesh.store.apply(workloads([named.clone(), far.clone()]));
     for (target, place) in [
         (EndpointTarget::Address(at("192.0.2.1")), Place::Address(at("192.0.2.1"))),
         (EndpointTarget::Hostname(named.uid), Place::Name("db.example.com".into())),
+        (EndpointTarget::Remote(far.uid), Place::Network(Network::new("west"))),
     ] {
         mesh.service.endpoints = [Endpoint { target, ..endpoint(&pod("shop", "any", "10.0.0.1")) }].into();
         mesh.publish();
@@ -246,7 +249,7 @@ fn an_endpoint_may_be_an_address_or_a_name() {
             mesh.select(|request| request.family = Some(Family::V6)).map(|it| it.place).ok(),
             match place {
                 Place::Address(_) => None,
-                Place::Name(_) => Some(place.clone()),
+                Place::Name(_) | Place::Network(_) => Some(place.clone()),
             }
         );
         assert_eq!(mesh.select(|_| {}).unwrap().place, place);
@@ -371,6 +374,7 @@ fn ip(chosen: &Chosen) -> String {
     match &chosen.place {
         Place::Address(address) => address.ip.to_string(),
         Place::Name(name) => name.to_string(),
+        Place::Network(network) => format!("on {}", network.as_str()),
     }
 }
 

@@ -190,6 +190,7 @@ fn profile(service_account: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_gateway: false,
         network_membership: mesh::NetworkMembership::default(),
     }
 }

@@ -1,5 +1,6 @@
 //! Decisions, by sentence.
 
+mod across;
 mod admission;
 mod departure;
 mod host;

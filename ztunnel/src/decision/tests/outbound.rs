@@ -159,7 +159,8 @@ fn a_workload_of_another_network_is_refused_while_no_gateway_leads_there() {
     let cart = with_profile(pod("shop", "cart", "10.0.1.1", "there"), |it| it.network = Network::new("west"));
     world.put(cart.clone()).serve(service("shop", "cart", "10.1.0.1", &[&cart]));
     let network = Network::new("west");
-    assert_eq!(world.refusal("10.1.0.1:80"), Refusal::NoGateway { network });
+    let service = "cart.shop.svc.cluster.local".into();
+    assert_eq!(world.refusal("10.1.0.1:80"), Refusal::NoGateway { network, service });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use mesh::{Network, Workload, WorkloadKind};
 
 use super::samples::{World, pod, service, with_profile};
-use crate::decision::{PeerMismatch, Strangers, verify_peer};
+use crate::decision::{PeerMismatch, Strangers, is_own_gateway, verify_peer};
 
 #[test]
 fn a_peer_with_the_identity_of_the_workload_at_its_address_is_that_workload() {
@@ -39,6 +39,38 @@ fn while_an_address_passes_from_one_pod_to_another_either_may_be_there() {
         assert_eq!(&*found.name, name);
     }
     assert!(verify(&world, "10.0.1.1", "thief", Strangers::Accept).is_err());
+}
+
+#[test]
+fn through_the_own_networks_gateway_come_others_and_where_strangers_are_refused_only_those_known_elsewhere() {
+    let mut world = World::new();
+    let gateway = with_profile(pod("shop", "gateway", "10.0.1.1", "there"), |it| it.network_gateway = true);
+    let far = |network: &str| {
+        with_profile(pod("shop", "far", "10.0.1.1", ""), |it| {
+            it.network = Network::new(network);
+            it.kind = WorkloadKind::Entry;
+        })
+    };
+    world.put(gateway.clone()).put(far("west"));
+    for strangers in [Strangers::Accept, Strangers::Refuse] {
+        assert_eq!(verify(&world, "10.0.1.1", "far", strangers).unwrap(), None, "whoever it is");
+        let own = verify(&world, "10.0.1.1", "gateway", strangers).unwrap();
+        assert_eq!(own.unwrap().uid, gateway.uid);
+    }
+    let own = |ip: &str| is_own_gateway(&world.store.snapshot(), &Network::default(), ip.parse().unwrap());
+    assert_eq!([own("::ffff:10.0.1.1"), own("10.0.1.2"), own("10.0.9.9")], [true, false, false]);
+    assert_eq!(verify(&world, "10.0.1.1", "unheard-of", Strangers::Accept).unwrap(), None);
+    assert!(verify(&world, "10.0.1.1", "unheard-of", Strangers::Refuse).is_err());
+    assert!(verify(&world, "10.0.9.9", "far", Strangers::Refuse).is_err(), "not from the gateway");
+    world.put(pod("shop", "other", "10.0.1.2", "there"));
+    assert!(verify(&world, "10.0.1.2", "far", Strangers::Accept).is_err(), "another's address");
+    // On the own network, an entry is where its address is.
+    world.put(far(""));
+    assert!(verify(&world, "10.0.1.1", "unheard-of", Strangers::Refuse).is_err());
+    let mut both = with_profile(pod("shop", "late", "10.0.1.1", "there"), |_| {});
+    both.terminating = true;
+    world.put(far("west")).put(both);
+    assert!(verify(&world, "10.0.1.1", "far", Strangers::Accept).is_err(), "somebody else may be there");
 }
 
 #[test]

@@ -181,6 +181,7 @@ fn a_client_keeps_its_endpoint_of_a_service_with_affinity() {
             recall: &recall,
             names: &|_| Vec::new(),
             exclude: &[],
+            exclude_gateways: &[],
         };
         let plan = outbound(&world.store.snapshot(), world.settings, &call).unwrap();
         assert_eq!(plan.workload().unwrap().uid, two.uid);

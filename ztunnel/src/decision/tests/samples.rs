@@ -6,12 +6,12 @@ use std::sync::Arc;
 use authz::{Action, Clause, Match, Pattern, Policy, PolicyName, Rule, Scope};
 use mesh::{
     AppProtocol, Capture, Change, ClusterId, EgressList, EgressMode, Endpoint, EndpointTarget, HostNode,
-    Hostname, LoadBalancing, NamespaceSettings, Network, NetworkAddress, NetworkPolicy, PodUid, Profile,
-    Remembered, Resolution, Service, ServiceKey, ServicePort, Store, TargetPort, TunnelProtocol, Update,
-    Workload, WorkloadKind, WorkloadUid,
+    Hostname, LoadBalancing, NamespaceSettings, Network, NetworkAddress, NetworkGateway, NetworkPolicy,
+    PodUid, Profile, Remembered, Resolution, Service, ServiceKey, ServicePort, Store, TargetPort,
+    TunnelProtocol, Update, Workload, WorkloadKind, WorkloadUid,
 };
 
-use crate::decision::{Call, Plan, Refusal, Refused, Settings, Upstream, outbound};
+use crate::decision::{Call, Gateway, Plan, Refusal, Refused, Settings, Upstream, outbound};
 
 /// A mesh with a client: pod `shop/client` at 10.0.0.1 (and fd00::1) on node `here`.
 pub(super) struct World {
@@ -20,14 +20,24 @@ pub(super) struct World {
     pub(super) settings: Settings,
     /// The names that the client has resolved, to any address.
     pub(super) names: Vec<Arc<str>>,
+    /// Gateways that could not be dialled.
+    pub(super) tried: Vec<Gateway>,
+    /// Random bits of calls.
+    pub(super) random: u64,
 }
 
 impl World {
     pub(super) fn new() -> Self {
         let mut client = pod("shop", "client", "10.0.0.1", "here");
         client.addresses.push("fd00::1".parse().unwrap());
-        let mut world =
-            Self { store: Store::new(), client, settings: Settings { node_local: true }, names: Vec::new() };
+        let mut world = Self {
+            store: Store::new(),
+            client,
+            settings: Settings { node_local: true },
+            names: Vec::new(),
+            tried: Vec::new(),
+            random: 1,
+        };
         world.put(world.client.clone());
         world
     }
@@ -62,6 +72,16 @@ impl World {
     pub(super) fn remove(&mut self, workload: &Workload) -> &mut Self {
         let uid = workload.uid.clone();
         self.apply(Update { workloads: vec![Change::Remove(uid)], ..Update::default() })
+    }
+
+    /// Adds or replaces a gateway of another network.
+    pub(super) fn gate(&mut self, gateway: NetworkGateway) -> &mut Self {
+        self.apply(Update { gateways: vec![Change::Upsert(gateway)], ..Update::default() })
+    }
+
+    /// Takes out a gateway of another network.
+    pub(super) fn ungate(&mut self, key: &str) -> &mut Self {
+        self.apply(Update { gateways: vec![Change::Remove(key.into())], ..Update::default() })
     }
 
     /// Adds or replaces a NetworkPolicy.
@@ -101,10 +121,11 @@ impl World {
         let call = Call {
             source: &self.client,
             destination,
-            random: 1,
+            random: self.random,
             recall: &recall,
             names: &|_| self.names.clone(),
             exclude,
+            exclude_gateways: &self.tried,
         };
         outbound(&self.store.snapshot(), self.settings, &call)
     }
@@ -157,6 +178,7 @@ fn profile(namespace: &str, name: &str) -> Profile {
         waypoint: None,
         policies: [].into(),
         network_policy_selected: false,
+        network_gateway: false,
         network_membership: mesh::NetworkMembership::default(),
     }
 }
@@ -247,5 +269,6 @@ pub(super) fn place(upstream: &Upstream) -> String {
     match &upstream.place {
         mesh::Place::Address(address) => SocketAddr::new(address.ip, upstream.port).to_string(),
         mesh::Place::Name(name) => format!("{name}:{}", upstream.port),
+        mesh::Place::Network(network) => format!("on {}:{}", network.as_str(), upstream.port),
     }
 }

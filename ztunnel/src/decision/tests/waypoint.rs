@@ -78,11 +78,11 @@ fn an_endpoint_of_a_waypoint_that_is_no_workload_has_no_identity_to_expect_and_i
 }
 
 #[test]
-fn a_waypoint_of_another_network_is_refused_while_no_gateway_leads_there() {
+fn a_waypoint_of_another_network_is_refused() {
     let mut world = World::new();
     let address = NetworkAddress::new(mesh::Network::new("west"), "10.1.0.9".parse().unwrap());
     world.serve(through(Some(address)));
-    assert!(matches!(world.refusal("10.1.0.1:80"), Refusal::NoGateway { .. }));
+    assert!(matches!(world.refusal("10.1.0.1:80"), Refusal::WaypointElsewhere { .. }));
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub(super) fn pod(name: &str, addresses: &[&str]) -> Workload {
             waypoint: None,
             policies: [].into(),
             network_policy_selected: false,
+            network_gateway: false,
             network_membership: mesh::NetworkMembership::default(),
         }),
         capture: Capture::Enabled,

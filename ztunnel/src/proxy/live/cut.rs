@@ -6,11 +6,14 @@ use std::task::{Context, Poll, Waker};
 use authz::Denied;
 use certs::describe;
 
-use crate::decision::{InboundError, Refusal};
+use crate::decision::{CrossingError, InboundError, Refusal};
 
 /// Why a live connection is cut.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::proxy) enum Cut {
+    /// The way to another network is gone, or who answered there.
+    #[error("the connection to another network may no longer be: {0}")]
+    CrossingRefused(CrossingError),
     /// The namespace's egress settings changed.
     #[error("egress is no longer allowed: {0}")]
     EgressRefused(Refusal),
@@ -38,6 +41,15 @@ pub(super) struct CutCell {
     waker: RefCell<Option<Waker>>,
 }
 
+impl From<CrossingError> for Cut {
+    fn from(error: CrossingError) -> Self {
+        match error {
+            CrossingError::Egress(refusal) => Self::EgressRefused(refusal),
+            other => Self::CrossingRefused(other),
+        }
+    }
+}
+
 impl From<Refusal> for Cut {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -56,6 +68,7 @@ impl Cut {
     /// The label of metrics.
     pub(in crate::proxy) const fn label(&self) -> &'static str {
         match self {
+            Self::CrossingRefused(_) => "crossing",
             Self::EgressRefused(_) => "egress",
             Self::PeerChanged => "peer_changed",
             Self::PodGone => "pod_gone",

@@ -32,6 +32,8 @@ pub(super) struct Indexes {
     by_destination: Index<IpAddr>,
     /// What goes out, by the names of services that let it.
     by_host: Index<Hostname>,
+    /// What goes out to other networks.
+    crossings: Keys,
 }
 
 /// What is found by one thing that it has.
@@ -53,6 +55,10 @@ impl Indexes {
         if let What::Connection { grounds: Grounds::Outbound(departure), .. } = &entry.what {
             self.add_departure(key, departure);
         }
+        if let What::Connection { grounds: Grounds::Remote(crossing), .. } = &entry.what {
+            self.by_host.add(crossing.service.hostname.clone(), key);
+            self.crossings.insert(key);
+        }
     }
 
     pub(super) fn remove(&mut self, key: usize, entry: &Entry) {
@@ -68,6 +74,10 @@ impl Indexes {
         }
         if let What::Connection { grounds: Grounds::Outbound(departure), .. } = &entry.what {
             self.remove_departure(key, departure);
+        }
+        if let What::Connection { grounds: Grounds::Remote(crossing), .. } = &entry.what {
+            self.by_host.remove(&crossing.service.hostname, key);
+            self.crossings.remove(&key);
         }
     }
 
@@ -134,6 +144,13 @@ impl Indexes {
             keys.extend(self.by_peer.of(uid).chain(self.by_receiver.of(uid)));
             let addresses = receiver(uid).into_iter().flat_map(|workload| &workload.addresses);
             keys.extend(addresses.flat_map(|address| self.by_destination.of(address)));
+            if !self.crossings.is_empty() {
+                let services = receiver(uid).into_iter().flat_map(|workload| workload.services.iter());
+                keys.extend(services.flat_map(|service| self.by_host.of(&service.hostname)));
+            }
+        }
+        if !changes.gateways.is_empty() {
+            keys.extend(&self.crossings);
         }
         for service in &changes.services {
             keys.extend(self.by_host.of(&service.hostname));

@@ -7,14 +7,14 @@ use hbone::h2::Limits;
 use hbone::record;
 use hbone::socket::Socket;
 use hbone::tunnel::{Buffers, Timing, Tunnel, drive};
-use mesh::{Change, Hostname, ServiceKey, Store, Update, WorkloadKind, WorkloadUid};
+use mesh::{Change, Hostname, Network, ServiceKey, Store, Update, WorkloadKind, WorkloadUid};
 use rustls_pki_types::UnixTime;
 use socket2::{Domain, Socket as RawSocket, Type};
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
 use crate::decision::tests::samples::{self, pod, with_profile};
-use crate::decision::{Departure, inbound_plaintext, node_local};
+use crate::decision::{Crossing, Departure, inbound_plaintext, node_local};
 
 /// The near end of a tunnel whose peer is `shop/client`, both ends driven.
 async fn tunnel() -> Tunnel {
@@ -124,7 +124,7 @@ fn every_tunnel_is_looked_at_when_changes_were_missed() {
 #[test]
 fn a_change_asks_about_the_connections_that_it_concerns_and_no_others() {
     let busy = Busy::new();
-    let all = 6 * EACH;
+    let all = 7 * EACH;
     for (what, change, asked) in [
         ("nothing", ChangeSet::default(), 0),
         (
@@ -147,10 +147,17 @@ fn a_change_asks_about_the_connections_that_it_concerns_and_no_others() {
         ("one whose name covers theirs", service("*.example.com"), EACH),
         ("one that passes some through", service("pass.test"), EACH),
         ("another service", service("example.com"), 0),
+        ("one on another network", service("far.test"), EACH),
+        ("who answers for it there", changed("far"), EACH),
+        (
+            "a gateway that leads there",
+            ChangeSet { gateways: vec!["gates/west".into()], ..ChangeSet::default() },
+            EACH,
+        ),
         (
             "a namespace's settings",
             ChangeSet { namespaces: vec!["shop".into()], ..ChangeSet::default() },
-            3 * EACH,
+            4 * EACH,
         ),
         ("another namespace's", ChangeSet { namespaces: vec!["bank".into()], ..ChangeSet::default() }, 0),
         // Those to the pods of this node, and those in plaintext to a pod of another.
@@ -207,6 +214,8 @@ impl Busy {
         let workloads =
             there.into_iter().map(|(name, ip)| Change::Upsert(pod("shop", name, ip, "here"))).collect();
         store.apply(Update { workloads, ..Update::default() });
+        let far = Workload { services: [key("far.test")].into(), ..pod("shop", "far", "10.0.9.9", "there") };
+        store.apply(Update { workloads: vec![Change::Upsert(far)], ..Update::default() });
         let snapshot = store.snapshot();
         let at = |name: &str| snapshot.workload(&uid(name)).unwrap();
         let (server, near) = (at("server"), at("near"));
@@ -224,7 +233,14 @@ impl Busy {
             service: None,
             name: None,
         };
-        let kinds: [(&str, Grounds); 7] = [
+        let crossing = Crossing {
+            network: Network::new("west"),
+            service: key("far.test"),
+            gateway: id("gate"),
+            peer: id("far"),
+        };
+        let kinds: [(&str, Grounds); 8] = [
+            ("near", crossing.into()),
             ("server", known.admission.into()),
             ("near", plain("10.9.0.1", "10.0.0.3:80", near).into()),
             ("near", plain("10.9.0.7", "10.0.0.3:80", near).into()),
@@ -259,9 +275,12 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+fn key(hostname: &str) -> ServiceKey {
+    ServiceKey { namespace: "shop".into(), hostname: Hostname(hostname.into()) }
+}
+
 fn service(hostname: &str) -> ChangeSet {
-    let key = ServiceKey { namespace: "shop".into(), hostname: Hostname(hostname.into()) };
-    ChangeSet { services: vec![key], ..ChangeSet::default() }
+    ChangeSet { services: vec![key(hostname)], ..ChangeSet::default() }
 }
 
 fn policies(touched: Touched) -> ChangeSet {
