@@ -1,6 +1,6 @@
 //! Pods that are captured by a proxy of their own, which runs inside of them: Istio's dedicated mode.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 
 use e2e::calls::{
@@ -243,6 +243,34 @@ fn a_pods_own_proxy_that_is_killed_leaves_it_shut_and_the_next_takes_it_up() -> 
         assert_eq!(outbound(daemon, local)?.path, "hbone");
         no_call_to_the_ca(daemon)?;
         assert_eq!(capture.stop(&mesh)?.holding(marker.as_bytes()), 0);
+    }
+    Ok(())
+}
+
+#[test]
+fn rules_that_a_killed_proxy_left_never_lead_the_next_ones_calls_to_the_application() -> Result<(), LabError>
+{
+    for stack in [Stack::V4, Stack::V6] {
+        let mesh = with_own_proxies(stack, &["shop/client"], json!({}))?;
+        let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+        let _echo = server.serve(PORT, serve::echo())?;
+        let daemon = daemon_of(&mesh, &client);
+        daemon.kill()?;
+        let instead = client.listen(15001)?;
+        instead.set_nonblocking(true)?;
+        daemon.run()?;
+        let told = eventually("it is refused", || {
+            let phase = daemon.phase(&client).ok().flatten();
+            Ok(phase.filter(|it| it.phase == "failed").and_then(|it| it.problem))
+        })?;
+        assert!(told.contains("already listens on port 15001"), "{told}");
+        let fetched = "ambient_certificate_fetches_total";
+        daemon.wait_metric(fetched, &[("outcome", "unreachable")], |count| count >= 1.0)?;
+        let heard = instead.accept().map_err(|error| error.kind());
+        assert!(matches!(heard, Err(ErrorKind::WouldBlock)), "the application heard {heard:?}");
+        drop(instead);
+        daemon.wait_ready()?;
+        until_served("it is captured after all", &client, server.at(PORT))?;
     }
     Ok(())
 }

@@ -34,6 +34,18 @@ async fn a_refusal_arrives_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_client_that_asks_for_itself_names_nobody_which_is_not_enough_for_a_node() {
+    let lab = Lab::new().await;
+    let client = lab.client(lab.node("node-1")).for_itself();
+    match client.sign(&id("pod"), &csr(&id("pod"))).await.unwrap_err() {
+        SignError::Refused { code: Code::PermissionDenied, message } => {
+            assert!(message.starts_with("no identity is named on whose behalf"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_ca_is_known_by_its_names_and_no_other() {
     let lab = Lab::new().await;
     let signed = async |name: &'static str| {
