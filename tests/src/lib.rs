@@ -3,3 +3,4 @@
 
 pub mod calls;
 pub mod network_gateway;
+pub mod revocation;

@@ -1,7 +1,7 @@
 //! A gateway between two networks: ends outer tunnels, and passes on what is in their streams unread.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +21,8 @@ use tokio::task::{LocalSet, spawn_local};
 /// A gateway that runs on a thread. Dropped, it is killed: its sockets are closed, and nobody is told why.
 pub struct NetworkGateway {
     address: SocketAddr,
+    /// The number of its certificate.
+    serial: String,
     state: Arc<Mutex<State>>,
     orders: watch::Sender<Order>,
     thread: Option<JoinHandle<()>>,
@@ -72,6 +74,7 @@ impl NetworkGateway {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let configs = configs(authority, identity);
+        let serial = certs::serial_number(&configs.credential().chain()[0]).map_err(io::Error::other)?;
         let state = Arc::<Mutex<State>>::default();
         let (orders, told) = watch::channel(Order::Serve);
         let serving = state.clone();
@@ -88,12 +91,17 @@ impl NetworkGateway {
                 }
             });
         });
-        Ok(Self { address, state, orders, thread: Some(thread) })
+        Ok(Self { address, serial, state, orders, thread: Some(thread) })
     }
 
     /// Where it takes tunnels.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The number of its certificate, in hexadecimal digits.
+    pub fn serial(&self) -> String {
+        self.serial.clone()
     }
 
     /// What streams asked for so far.
@@ -202,14 +210,6 @@ fn configs(authority: &Authority, identity: &str) -> IdentityConfigs {
     let domain = "cluster.local".parse().expect("a trust domain");
     let bundles = Arc::new(Bundles::from_iter([(domain, root)]));
     IdentityConfigs::new(Arc::new(credential), bundles, 1).expect("the certificate is of the root")
-}
-
-/// A listener at a port of an address.
-///
-/// # Errors
-/// When it is taken.
-pub fn listen(address: IpAddr) -> io::Result<TcpListener> {
-    TcpListener::bind((address, HBONE))
 }
 
 /// The port of tunnels.

@@ -6,11 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use e2e::calls::{cut_soon, opened};
+use e2e::revocation::revocation_list;
 use harness::{Lab, LabError, Mesh, MeshOptions, Pod, eventually};
 use serde_json::{Value, json};
 
 use crate::partner::{OURS, Partner, THEIRS, without_pods};
-use crate::pki::revocation_list;
 use crate::scene::{certificate, echo, shop};
 
 #[test]

@@ -1,11 +1,8 @@
 //! An operator's own certificates.
 
-use std::path::Path;
-
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyIdMethod,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
-    SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SerialNumber, date_time_ymd,
 };
 
 /// A root of an operator.
@@ -77,34 +74,6 @@ impl Signing {
         ];
         files.map(|(name, text)| (name.to_owned(), text)).into()
     }
-}
-
-/// A list, in PEM, of certificates that a CA's self-made root, in a folder, has signed and takes back.
-pub(crate) fn revocation_list(root: &Path, serials: &[String]) -> String {
-    let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("the CA made a root");
-    let key = KeyPair::from_pem(&read("root-key.pem")).expect("a key");
-    let issuer = Issuer::from_ca_cert_pem(&read("root-cert.pem"), key).expect("a root");
-    let now = std::time::SystemTime::now();
-    let revoked = serials.iter().map(|serial| RevokedCertParams {
-        serial_number: SerialNumber::from(bytes(serial)),
-        revocation_time: now.into(),
-        reason_code: None,
-        invalidity_date: None,
-    });
-    let list = CertificateRevocationListParams {
-        this_update: now.into(),
-        next_update: (now + std::time::Duration::from_secs(3600)).into(),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: revoked.collect(),
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    list.signed_by(&issuer).expect("a list").pem().expect("PEM")
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal digits");
-    (0..hex.len()).step_by(2).map(digits).collect()
 }
 
 fn params(name: &str, serial: &[u8]) -> CertificateParams {

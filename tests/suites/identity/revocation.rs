@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use e2e::calls::{exchange, opened};
+use e2e::revocation::revocation_list;
 use harness::{LabError, Mesh, MeshOptions, eventually};
 use serde_json::json;
 
-use crate::pki::revocation_list;
 use crate::scene::{echo, serial, shop};
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) struct Crossed {
     pub(super) answering: Option<Arc<Workload>>,
     /// The inner tunnel.
     pub(super) inner: Inner,
-    /// Its two sockets, and the one that stands for it outside.
+    /// For the two sockets in between.
     pub(super) files: [Share<PodUid>; 2],
 }
 

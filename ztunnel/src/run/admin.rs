@@ -52,6 +52,8 @@ pub(super) fn provide(
     let of = snapshots.clone();
     admin.provide("services", ready_made(move || list(of.load().services().map(|it| &**it))));
     let of = snapshots.clone();
+    admin.provide("gateways", ready_made(move || list(of.load().gateways().map(|it| &**it))));
+    let of = snapshots.clone();
     admin.provide("policies", ready_made(move || list(of.load().policies().iter().map(|it| &**it))));
     let of = identities.clone();
     admin.provide("certificates", ready_made(move || list(of.statuses().iter())));

@@ -126,7 +126,8 @@ pub(super) const MESH: &[Opt<Config>] = &[
         key: "mesh.network",
         env: "NETWORK",
         value: "NAME",
-        help: "The network that pods' addresses belong to; empty for the default one.",
+        help: "The network that pods' addresses belong to; empty for the default one. What is on another \
+               one is reached through its gateway only.",
         set: |config, text| set(&mut config.mesh.network, text),
         show: |config| config.mesh.network.show(),
     },

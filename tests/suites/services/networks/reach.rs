@@ -1,19 +1,16 @@
-//! Services on another network, whose pods have the same addresses as pods here.
+//! What gets to a service on another network, and what does not.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use certs::Authority;
 use e2e::calls::{cut_soon, echoed, exchange, greeted, opened, outbound, refused, seen};
-use e2e::network_gateway::{Beyond, HBONE, NetworkGateway, listen};
 use harness::serve::{self, Handler};
-use harness::{Cluster, LabError, Marker, Mesh, MeshOptions, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually};
+use harness::{LabError, Marker, Stack, eventually};
 use serde_json::json;
 use socket2::SockRef;
 
+use super::{EASTWEST, Networks, VIP_V4, VIP_V6};
 use crate::mall::PORT;
 
 #[test]
@@ -254,114 +251,6 @@ fn one_gateway_of_several_that_does_not_answer_is_passed_by() -> Result<(), LabE
     Ok(())
 }
 
-/// Two meshes of one root, on networks of their own.
-struct Networks {
-    west: Mesh,
-    east: Mesh,
-    authority: Authority,
-    stack: Stack,
-}
-
-impl Networks {
-    fn up(stack: Stack) -> Result<Self, LabError> {
-        let west = Mesh::with(&west(stack), &options("west", json!({}), Vec::new(), "node2"))?;
-        let root = |name: &str| fs::read_to_string(west.ca().root_folder().join(name));
-        let (certificate, key) = (root("root-cert.pem")?, root("root-key.pem")?);
-        let authority = Authority::from_pem(&certificate, &key).map_err(io::Error::other)?;
-        let files = vec![("root-cert.pem".to_owned(), certificate), ("root-key.pem".to_owned(), key)];
-        let path = json!({ "path": { "strangers": "refuse" } });
-        let east = Mesh::with(&east(stack), &options("east", path, files, "node1"))?;
-        east.apply(&example("east")?)?;
-        let node = east.daemon("node2");
-        eventually("the gateway and its clients are known", || {
-            let workloads = node.get("/config_dump/workloads")?.json()?;
-            let is = |wanted: &dyn Fn(&serde_json::Value) -> bool| {
-                workloads.as_array().is_some_and(|all| all.iter().any(|it| wanted(&it["profile"])))
-            };
-            let knows = is(&|it| it["network_gateway"] == true) && is(&|it| it["network"] == "west");
-            Ok(knows.then_some(()))
-        })?;
-        Ok(Self { west, east, authority, stack })
-    }
-
-    /// A gateway into the east, that shows itself as that.
-    fn gateway(&self, identity: &str) -> Result<NetworkGateway, LabError> {
-        let wire: IpAddr = if self.stack.v4() { WIRE_V4 } else { WIRE_V6 };
-        let listener = self.west.wire().within(|| listen(wire))?;
-        let beyond = Beyond {
-            from: self.east.pod("istio-system/gateway"),
-            to: self.east.pod("shop/server").at(HBONE),
-        };
-        Ok(NetworkGateway::start(listener, &self.authority, identity, beyond)?)
-    }
-
-    /// Tells the west what is in the east, and through which gateway; waits until its daemon knows.
-    fn describe(&self, gateway: Option<&NetworkGateway>, account: &str) -> Result<(), LabError> {
-        let server = self.east.pod("shop/server").ip();
-        let vip = if self.stack.v4() { VIP_V4 } else { VIP_V6 }.ip();
-        let ip = gateway.map(|gateway| gateway.address().ip().to_string());
-        let text = example("west")?
-            .replace("203.0.113.10", ip.as_deref().unwrap_or_default())
-            .replace("10.96.9.1", &vip.to_string())
-            .replace("IPv4", if self.stack.v4() { "IPv4" } else { "IPv6" })
-            .replace("10.244.2.11", &server.to_string())
-            .replace("serviceAccount: server", &format!("serviceAccount: {account}"));
-        let mut documents = text.split("---\n").skip(usize::from(gateway.is_none()));
-        documents.try_for_each(|document| self.west.apply(document))?;
-        let node = self.west.daemon("node1");
-        eventually("the west knows", || {
-            let workloads = node.get("/config_dump/workloads")?.json()?;
-            let entry = workloads.as_array().into_iter().flatten().find(|it| it["name"] == "remote").cloned();
-            let entry = entry.unwrap_or_default();
-            let knows = entry["profile"]["service_account"] == account
-                && entry["services"].as_array().is_some_and(|services| !services.is_empty());
-            Ok(knows.then_some(()))
-        })
-    }
-}
-
-/// A client, one whom the east does not know, and a pod that has the address of the east's server.
-fn west(stack: Stack) -> Cluster {
-    let mut cluster = Cluster::with_stack(stack);
-    cluster.ambient("shop");
-    cluster.namespace("legacy");
-    cluster.pod(PodSpec::new("shop", "client").node("node1"));
-    cluster.pod(PodSpec::new("legacy", "decoy").node("node2"));
-    cluster.pod(PodSpec::new("shop", "stranger").node("node1"));
-    cluster
-}
-
-/// The server, and where the gateway stands.
-fn east(stack: Stack) -> Cluster {
-    let mut cluster = Cluster::with_stack(stack);
-    cluster.ambient("shop");
-    cluster.namespace("istio-system");
-    let gateway = PodSpec::new("istio-system", "gateway").account("eastwest").node("node1");
-    cluster.pod(gateway.label("gateway.networking.k8s.io/gateway-name", "eastwest"));
-    cluster.pod(PodSpec::new("shop", "server").node("node2"));
-    cluster
-}
-
-/// What an operator is given to begin with.
-fn example(name: &str) -> io::Result<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/examples/networks");
-    fs::read_to_string(folder.join(name).with_extension("yaml"))
-}
-
-fn options(
-    network: &str,
-    more: serde_json::Value,
-    root: Vec<(String, String)>,
-    foreign: &str,
-) -> MeshOptions {
-    // Each worker has tunnels of its own: one makes them countable.
-    let mut config = json!({ "workers": 1, "mesh": { "network": network } });
-    if let (Some(config), serde_json::Value::Object(more)) = (config.as_object_mut(), more) {
-        config.extend(more);
-    }
-    MeshOptions { config, root, foreign: vec![foreign.to_owned()], ..MeshOptions::default() }
-}
-
 /// Reads to the end; answers with the checksum, and with all that came.
 fn summing() -> Handler {
     Handler::each(|mut stream| {
@@ -389,11 +278,6 @@ fn checksum(bytes: &[u8]) -> u64 {
 fn pattern(at: usize) -> u8 {
     (at.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]
 }
-
-const EASTWEST: &str = "spiffe://cluster.local/ns/istio-system/sa/eastwest";
-const VIP_V4: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(10, 96, 9, 1)), 80);
-const VIP_V6: SocketAddr =
-    SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 9, 1)), 80);
 
 /// An address of the wire where nobody is.
 const NOBODY: &str = "172.30.0.77";
