@@ -1,9 +1,9 @@
 //! An OpenTelemetry collector as far as it takes spans.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use harness::{LabError, Node};
+use harness::{LabError, Netns, Node};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -30,7 +30,12 @@ struct Taken(Arc<Mutex<Vec<Span>>>);
 impl Collector {
     /// Starts one on a node, for its own daemon.
     pub(crate) fn start(node: &Node) -> Result<Self, LabError> {
-        let listener = node.netns().within(|| TcpListener::bind(("127.0.0.1", PORT)))?;
+        Self::listen(node.netns(), Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Starts one at an address of a namespace.
+    pub(crate) fn listen(netns: &Netns, ip: IpAddr) -> Result<Self, LabError> {
+        let listener = netns.within(|| TcpListener::bind((ip, PORT)))?;
         listener.set_nonblocking(true)?;
         let (taken, (stop, stopped)) = (Taken::default(), oneshot::channel());
         let service = TraceServiceServer::new(taken.clone());

@@ -6,9 +6,12 @@
 mod collector;
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::path::Path;
 
-use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, eventually, serve};
+use harness::{
+    Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually, serve,
+};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
 
@@ -63,6 +66,32 @@ fn a_failed_connection_is_a_failed_span() -> Result<(), LabError> {
 }
 
 #[test]
+fn spans_of_a_pods_own_proxy_leave_the_pod_past_its_capture() -> Result<(), LabError> {
+    for (stack, wire) in [(Stack::V4, WIRE_V4), (Stack::V6, WIRE_V6)] {
+        let mut cluster = Cluster::with_stack(stack);
+        cluster.ambient("shop");
+        cluster.pod(PodSpec::new("shop", "client").node("node1").dedicated());
+        cluster.pod(PodSpec::new("shop", "server").node("node2"));
+        let endpoint = format!("http://{}", SocketAddr::new(wire, collector::PORT));
+        let options = options(&json!({ "sampled": 10_000, "endpoint": endpoint }));
+        let mesh =
+            Mesh::with(&cluster, &MeshOptions { dedicated: vec!["shop/client".to_owned()], ..options })?;
+        let collector = Collector::listen(mesh.wire(), wire)?;
+        let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
+        let echo = server.serve(0, serve::echo())?;
+        talk(&client, &server, echo.port())?;
+        let span = eventually("the span reaches the collector", || {
+            Ok(collector.spans().into_iter().find(|span: &Span| span.kind == CLIENT))
+        })?;
+        assert_eq!(text(&span, "ambient.source.identity"), Some(client.identity()));
+        let records = mesh.daemon_in("shop/client").records()?;
+        let to: Vec<_> = records.iter().map(|it| it.destination.port()).collect();
+        assert_eq!(to, [echo.port()], "the pod has opened nothing else");
+    }
+    Ok(())
+}
+
+#[test]
 fn connections_that_are_not_sampled_have_no_span_and_a_dead_collector_costs_spans_only()
 -> Result<(), LabError> {
     let mesh = mesh(&json!({ "sampled": 10_000 }))?;
@@ -95,8 +124,12 @@ fn mesh(otlp: &Value) -> Result<Mesh, LabError> {
     cluster.pod(PodSpec::new("shop", "server").node("node2"));
     let mut otlp = otlp.clone();
     otlp["endpoint"] = json!(format!("http://127.0.0.1:{}", collector::PORT));
+    Mesh::with(&cluster, &options(&otlp))
+}
+
+fn options(otlp: &Value) -> MeshOptions {
     let program = Some(Path::new(env!("CARGO_BIN_EXE_ztunnel")).to_owned());
-    Mesh::with(&cluster, &MeshOptions { program, config: json!({ "otlp": otlp }), ..MeshOptions::default() })
+    MeshOptions { program, config: json!({ "otlp": otlp }), ..MeshOptions::default() }
 }
 
 fn talk(from: &Pod, to: &Pod, port: u16) -> std::io::Result<()> {
