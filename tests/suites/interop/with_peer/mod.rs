@@ -2,6 +2,7 @@
 
 mod calls;
 mod liars;
+mod networks;
 mod streams;
 mod upgrade;
 mod wire;
