@@ -328,11 +328,10 @@ fn addresses(workload: &Workload) -> impl Iterator<Item = NetworkAddress> {
 }
 
 /// The ports of its node that a workload in its node's network is found by.
-fn host_sockets(workload: &Workload) -> impl Iterator<Item = (NetworkAddress, u16)> {
-    let Profile { host_network, native_ports, network, .. } = &*workload.profile;
+fn host_sockets(workload: &Workload) -> impl Iterator<Item = (IpAddr, u16)> {
+    let Profile { host_network, native_ports, .. } = &*workload.profile;
     let ports = if *host_network { &**native_ports } else { &[] };
-    let at = move |port: u16| move |ip: &IpAddr| (NetworkAddress::new(network.clone(), *ip), port);
-    ports.iter().flat_map(move |port| workload.addresses.iter().map(at(*port)))
+    ports.iter().flat_map(|port| workload.addresses.iter().map(|ip| (*ip, *port)))
 }
 
 /// Order of those who claim one address, or one port of a node: pods that speak HBONE, other pods, the rest; those that terminate last of

@@ -23,8 +23,8 @@ pub struct Snapshot {
     pub(crate) pods: Map<ByPodUid>,
     /// Best first: see [`crate::apply`].
     pub(crate) addresses: Map<Claims<NetworkAddress, Workload>>,
-    /// Ports of nodes that workloads in their node's network have; best first.
-    pub(crate) host_sockets: Map<Claims<(NetworkAddress, u16), Workload>>,
+    /// Ports of nodes that workloads in their node's network have, whichever network that is in; best first.
+    pub(crate) host_sockets: Map<Claims<(IpAddr, u16), Workload>>,
     pub(crate) services: Map<Arc<Indexed>>,
     pub(crate) vips: Map<Claims<NetworkAddress, Service>>,
     pub(crate) ranges: Ranges,
@@ -81,8 +81,10 @@ impl Snapshot {
     /// itself and says that it serves the port. Where several say so, those that do not terminate come first, then the
     /// uid settles it.
     pub fn workload_at(&self, address: &NetworkAddress, port: u16) -> Option<&Arc<Workload>> {
-        let at_node = || self.host_sockets.claims(&(address.clone(), port)).first();
-        self.workload_by_address(address).or_else(at_node)
+        self.workload_by_address(address).or_else(|| {
+            let mut there = self.host_sockets.claims(&(address.ip, port)).iter();
+            there.find(|workload| workload.profile.network == address.network)
+        })
     }
 
     /// All workloads, in no order.

@@ -79,12 +79,16 @@ pub enum InboundError {
         host: Arc<str>,
     },
     /// The peer asks the daemon for something else than it serves.
-    #[error("the daemon serves nothing at {asked} but its metrics, on port {port} of its pod")]
+    #[error(
+        "the daemon serves nothing but its metrics, at port {metrics} of its pod, and not port {port} of {ip}"
+    )]
     NotServed {
-        /// What it asks for.
-        asked: SocketAddr,
-        /// What is served.
+        /// The address that it asks for.
+        ip: IpAddr,
+        /// The port that it asks for.
         port: u16,
+        /// The port of its metrics.
+        metrics: u16,
     },
     /// The service that the peer asks for has no such port on this pod.
     #[error("service {host} has no port {port} on the pod")]
@@ -117,12 +121,12 @@ pub fn inbound(snapshot: &Snapshot, call: &TunnelledCall<'_>) -> Result<InboundT
             (port, Some(service.clone()))
         }
     };
-    let upstream = SocketAddr::new(local_ip, port);
-    if let Reach::Metrics { port: own } = call.reach
-        && (port != own || !call.local.addresses.contains(&local_ip))
+    if let Reach::Metrics { port: metrics } = call.reach
+        && (port != metrics || !call.local.addresses.contains(&local_ip))
     {
-        return Err(InboundError::NotServed { asked: upstream, port: own });
+        return Err(InboundError::NotServed { ip: local_ip, port, metrics });
     }
+    let upstream = SocketAddr::new(local_ip, port);
     let target = admit(snapshot, call.local, Source::Peer(call.peer), call.source_ip, upstream)?;
     Ok(InboundTarget { service, ..target })
 }

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use crate::samples::{at, host_network, key, native, pod, service, services, uid, with_profile, workloads};
-use mesh::{Capture, Change, HostNode, Locality, ServiceKey, Store, Update, WorkloadKind};
+use mesh::{
+    Capture, Change, HostNode, Locality, Network, NetworkAddress, ServiceKey, Store, Update, WorkloadKind,
+};
 
 #[test]
 fn a_workload_is_found_by_uid_pod_uid_and_address() {
@@ -34,6 +36,8 @@ fn a_workload_in_its_nodes_network_is_found_at_the_ports_that_it_serves_itself()
         assert!(snapshot.workload_at(&at(ip), port).is_none(), "{ip}:{port}");
     }
     assert!(snapshot.workloads_by_address(&at("192.0.2.1")).is_empty(), "nobody else of the node is it");
+    let west = NetworkAddress::new(Network::new("west"), "192.0.2.1".parse().unwrap());
+    assert!(snapshot.workload_at(&west, 15020).is_none(), "that is another node");
     let cart = pod("shop", "cart", "10.0.0.1");
     store.apply(workloads([cart.clone()]));
     assert_eq!(store.snapshot().workload_at(&at("10.0.0.1"), 1).unwrap().uid, cart.uid);

@@ -153,7 +153,7 @@ fn the_daemons_own_pod_is_reached_at_its_own_addresses_and_the_port_of_its_metri
         ("10.0.0.254:8080", "10.0.0.254"),
     ] {
         let error = metrics(&world, authority, ip).unwrap_err();
-        assert!(matches!(error, InboundError::NotServed { port: 8080, .. }), "{authority}: {error}");
+        assert!(matches!(error, InboundError::NotServed { metrics: 8080, .. }), "{authority}: {error}");
         assert_eq!(error.status(), 503);
     }
     let elsewhere = metrics(&world, "127.0.0.1:8080", "10.0.0.1").unwrap_err();
