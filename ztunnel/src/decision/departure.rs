@@ -60,7 +60,10 @@ impl Departure {
         let known = self.receiver.as_ref().and_then(|uid| snapshot.workload(uid));
         let known = known.filter(|it| it.hostname.is_some() || it.addresses.contains(&self.reached.ip()));
         let there = address_of(source, self.reached.ip());
-        if let Some(workload) = receiver(snapshot, known, &there, self.reached.port()) {
+        // Who dials a node means whoever has the port; a service that leads there does not.
+        let named =
+            || snapshot.workload_at(&there, self.reached.port()).filter(|_| self.dialled == self.reached);
+        if let Some(workload) = receiver(snapshot, known, &there).or_else(named) {
             self.receiver = Some(workload.uid.clone());
             self.service = None;
             return match self.tunnelled {

@@ -148,8 +148,7 @@ impl Decision<'_> {
         let own = &self.call.source.profile.network;
         match &upstream.place {
             Place::Address(address) if address.network == *own => {
-                let (known, port) = (upstream.workload.as_ref(), upstream.port);
-                let found = receiver(self.snapshot, known, address, port).cloned();
+                let found = receiver(self.snapshot, upstream.workload.as_ref(), address).cloned();
                 upstream.workload = found;
             }
             Place::Address(NetworkAddress { network, .. }) | Place::Network(network) => {

@@ -43,15 +43,15 @@ pub(super) fn address_of(source: &Workload, ip: IpAddr) -> NetworkAddress {
     NetworkAddress::new(source.profile.network.clone(), ip)
 }
 
-/// Who receives what goes to a port of an address. `known` is the endpoint's own workload; one that names no pod may be one all
-/// the same.
+/// Who receives what goes to an address. `known` is the endpoint's own workload; one that names no pod may be one all the
+/// same. At a node's address it is none: what a service leads to there (the API server, say) is not a pod's for the pod's
+/// saying that it has the port.
 pub(super) fn receiver<'a>(
     snapshot: &'a Snapshot,
     known: Option<&'a Arc<Workload>>,
     address: &NetworkAddress,
-    port: u16,
 ) -> Option<&'a Arc<Workload>> {
-    let there = snapshot.workload_at(address, port);
+    let there = snapshot.workload_by_address(address);
     match known {
         Some(known) if !is_only_listed(known) || there.is_none_or(|it| is_only_listed(it)) => Some(known),
         _ => there,

@@ -11,6 +11,7 @@ mod exclusions;
 mod extent;
 mod guards;
 mod hash;
+mod host_ports;
 mod ignored;
 mod kept;
 mod local;

@@ -38,7 +38,7 @@ pub enum Remark {
         "egress rules are left to the cluster's network, which sees port 15008 instead of a tunnel's real port"
     )]
     EgressNotEnforced,
-    /// Another pod in the same node's network says that it serves its port too, and tunnels go there.
+    /// Another pod in the same node's network, of any namespace, says that it serves its port too, and tunnels go there.
     #[error("port {port} of its node leads to {winner}, which says that it serves it too")]
     HostPortTaken {
         /// The port.

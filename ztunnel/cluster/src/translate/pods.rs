@@ -1,17 +1,17 @@
 //! Pods -> workloads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mesh::{Network, PodUid, Profile, TunnelProtocol, Workload, WorkloadUid};
 
 use super::network_policies::TUNNEL_PORT;
-use super::note::{Notes, Remark};
+use super::note::Notes;
 use super::owners::Names;
 use super::waypoints::Traffic;
 use super::workloads::{Kin, Profiles};
 use super::{Scene, enrolment, hash, names};
-use crate::objects::{ObjectRef, Pod, Protocol};
+use crate::objects::{Pod, Protocol};
 
 /// The workload that a pod is; none while it has no address, and once it has ended.
 pub(super) fn workload<'a>(
@@ -107,25 +107,6 @@ fn native_ports(pod: &Pod) -> BTreeSet<u16> {
     let declared = pod.containers().flat_map(|container| &container.ports);
     let declared = declared.filter(|port| port.protocol == Protocol::Tcp).map(|port| port.container_port);
     declared.filter(|port| *port != TUNNEL_PORT).collect()
-}
-
-/// Notes pods in their node's network whose ports others of their namespace have: tunnels go to the first by name.
-pub(super) fn note_shared_ports(pods: &[Arc<Pod>], notes: &mut Notes) {
-    let mut shared: BTreeMap<_, Vec<&Pod>> = BTreeMap::new();
-    for pod in pods.iter().filter(|pod| !pod.is_over() && !pod.metadata.is_deleting()) {
-        for port in native_ports(pod) {
-            shared.entry((&pod.metadata.namespace, &pod.spec.node_name, port)).or_default().push(pod);
-        }
-    }
-    for ((namespace, _, port), mut pods) in shared {
-        pods.sort_by_key(|pod| &pod.metadata.name);
-        let Some((first, others)) = pods.split_first() else { continue };
-        for pod in others {
-            let winner = ObjectRef::of(names::POD, &first.metadata);
-            let remark = Remark::HostPortTaken { port, winner };
-            notes.of(namespace).add(ObjectRef::of(names::POD, &pod.metadata), remark);
-        }
-    }
 }
 
 /// Kubernetes' own uid. A manifest that a person wrote has none, or one that cannot name a file: then one is made of

@@ -8,10 +8,11 @@ use mesh::{Change, HostNode, ServiceKey, Update, WorkloadUid};
 
 use super::extent::{Changed, Extent, State};
 use super::guards::Guards;
+use super::host_ports::Claim;
 use super::kept::Kept;
 use super::note::{Note, Notes, NotesOf};
 use super::scene::{Made, Scene};
-use super::{LocalPod, Settings, Translation, misspelt, network_gateways};
+use super::{LocalPod, Settings, Translation, host_ports, misspelt, network_gateways};
 use crate::objects::Objects;
 use crate::status::Reported;
 
@@ -46,6 +47,8 @@ struct Part {
     workloads: Vec<WorkloadUid>,
     services: Vec<ServiceKey>,
     local_pods: Vec<LocalPod>,
+    /// Of their nodes' ports.
+    claims: Vec<Claim>,
     notes: BTreeSet<Note>,
 }
 
@@ -142,7 +145,9 @@ impl Translator {
 impl Outcome {
     fn add(&mut self, made: &Made, notes: NotesOf) {
         for workload in &made.workloads {
-            self.part(&workload.profile.namespace).workloads.push(workload.uid.clone());
+            let part = self.part(&workload.profile.namespace);
+            part.workloads.push(workload.uid.clone());
+            part.claims.extend(host_ports::claims(workload));
         }
         for service in &made.services {
             self.part(&service.key.namespace).services.push(service.key.clone());
@@ -167,8 +172,10 @@ impl Outcome {
     }
 
     fn notes(&self) -> Vec<Note> {
-        let all: BTreeSet<_> = self.notes.iter().chain(self.parts().flat_map(|part| &part.notes)).collect();
-        all.into_iter().cloned().collect()
+        let of_parts = self.parts().flat_map(|part| &part.notes);
+        let mut all: BTreeSet<_> = self.notes.iter().chain(of_parts).cloned().collect();
+        host_ports::note(self.parts().flat_map(|part| &part.claims), &mut all);
+        all.into_iter().collect()
     }
 }
 

@@ -84,7 +84,6 @@ impl<'a> Workloads<'a> {
             }
             workloads.add(workload, metadata.labels.clone(), Origin::Pod(pod));
         }
-        pods::note_shared_ports(&scene.objects.pods, notes);
         for object in &scene.objects.workload_entries {
             let notes = notes.of(&object.metadata.namespace);
             let made = entries::of_object(scene, object, &mut workloads.profiles, notes);

@@ -94,13 +94,17 @@ fn pods_that_declare_one_port_of_their_node_are_noted() {
     };
     let text = agent("mesh/b", "node-1", 15020)
         + &agent("mesh/a", "node-1", 15020)
-        + &agent("mesh/c", "node-2", 15020)
+        + &agent("other/a", "node-1", 15020)
+        + &agent("mesh/c", "node-2", 15020).replace("192.0.2.1", "192.0.2.2")
         + &agent("mesh/d", "node-1", 15021);
     let mesh = mesh_of(&text);
-    let said = "Pod mesh/b: port 15020 of its node leads to Pod mesh/a, which says that it serves it too";
-    assert_eq!(mesh.notes(), [said]);
+    let said = ["mesh/b", "other/a"].map(|loser| {
+        format!("Pod {loser}: port 15020 of its node leads to Pod mesh/a, which says that it serves it too")
+    });
+    assert_eq!(mesh.notes(), said);
     let at = "192.0.2.1".parse::<std::net::IpAddr>().unwrap().into();
-    assert_eq!(&*mesh.snapshot.workload_at(&at, 15020).unwrap().name, "a");
+    let found = mesh.snapshot.workload_at(&at, 15020).unwrap();
+    assert_eq!((&*found.profile.namespace, &*found.name), ("mesh", "a"));
 }
 
 #[test]

@@ -36,6 +36,13 @@ const PLACES: &[&[&str]] = &[
         "{apiVersion: v1, kind: Pod, metadata: {name: batch, namespace: legacy, labels: {app: cart}}, spec: {nodeName: node-8}, status: {podIP: 10.0.0.6}}",
     ],
     &[
+        "{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: shop, labels: {networking.istio.io/tunnel: http}}, spec: {nodeName: node-1, hostNetwork: true, containers: [{ports: [{containerPort: 15020}]}]}, status: {podIP: 192.0.2.1}}",
+        "{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: shop, labels: {networking.istio.io/tunnel: http}}, spec: {nodeName: node-1, hostNetwork: true, containers: [{ports: [{containerPort: 15021}]}]}, status: {podIP: 192.0.2.1}}",
+    ],
+    &[
+        "{apiVersion: v1, kind: Pod, metadata: {name: agent, namespace: legacy, labels: {networking.istio.io/tunnel: http}}, spec: {nodeName: node-1, hostNetwork: true, containers: [{ports: [{containerPort: 15020}]}]}, status: {podIP: 192.0.2.1}}",
+    ],
+    &[
         "{apiVersion: v1, kind: Service, metadata: {name: cart, namespace: shop}, spec: {clusterIP: 10.96.0.1, selector: {app: cart}, ports: [{port: 80}]}}",
         "{apiVersion: v1, kind: Service, metadata: {name: cart, namespace: shop}, spec: {clusterIP: 10.96.0.2, selector: {app: web}, ports: [{port: 81}]}}",
     ],

@@ -1,7 +1,7 @@
 //! Pods in their node's network that speak HBONE themselves: reached by tunnel at the ports that they declare, and
 //! nowhere else at their node.
 
-use mesh::{EgressMode, EndpointTarget, Workload};
+use mesh::{Capture, EgressMode, EndpointTarget, Workload, WorkloadKind};
 
 use super::outbound::hbone;
 use super::samples::{World, at, endpoint, place, pod, service, strict, target, to, with_profile};
@@ -42,8 +42,8 @@ fn a_service_leads_by_tunnel_to_declared_ports_only() {
     world.put(agent.clone());
     for (target, port, by_tunnel) in [
         (target(&agent), 15020, true),
-        (EndpointTarget::Address(at("192.0.2.7")), 15020, true),
         (target(&agent), 8080, false),
+        (EndpointTarget::Address(at("192.0.2.7")), 15020, false),
         (EndpointTarget::Address(at("192.0.2.7")), 8080, false),
     ] {
         called.endpoints = [endpoint(target.clone(), 80, port)].into();
@@ -56,6 +56,30 @@ fn a_service_leads_by_tunnel_to_declared_ports_only() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn what_a_service_has_at_a_node_is_not_a_pods_for_the_pods_saying_so() {
+    let mut world = World::new();
+    let entry = with_profile(pod("shop", "entry", "192.0.2.7", "there"), |it| it.kind = WorkloadKind::Entry);
+    let entry = Workload { capture: Capture::Off, pod_uid: None, ..entry };
+    let bare = EndpointTarget::Address(at("192.0.2.7"));
+    world.node("there", "192.0.2.7").egress(EgressMode::Deny).govern(strict());
+    for (target, known) in [(bare, None), (target(&entry), Some(entry))] {
+        known.map(|entry| world.put(entry));
+        let mut called = service("shop", "api", "10.1.0.1", &[]);
+        called.endpoints = [endpoint(target.clone(), 80, 15020)].into();
+        world.serve(called);
+        let plan = world.call("10.1.0.1:80").unwrap();
+        let mut live = Departure::of(&plan, to("10.1.0.1:80"), Some(to("192.0.2.7:15020"))).unwrap();
+        world.put(agent("there", "192.0.2.7"));
+        let Plan::Direct { upstream, unprotected: false } = world.call("10.1.0.1:80").unwrap() else {
+            panic!("{target:?}")
+        };
+        assert_eq!(place(&upstream), "192.0.2.7:15020");
+        assert_eq!(again(&world, &mut live), Ok(()), "nor is a live connection: {target:?}");
+        world.remove(&agent("there", "192.0.2.7"));
     }
 }
 
