@@ -45,7 +45,7 @@ impl Socket {
     }
 
     /// Two sockets within this process, joined: what is written to one is read from the other. Their kernel buffers
-    /// bound what is on its way. Closing one is an end to the other, never a reset.
+    /// bound what is on its way. Closing one is an end to the other, and a reset where something was left unread.
     ///
     /// # Errors
     /// When there are too many open files.

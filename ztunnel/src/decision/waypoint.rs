@@ -1,6 +1,6 @@
 //! Connections that go through a waypoint, or are refused while it doesn't answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use mesh::{Family, NetworkAddress, Place, Service, Snapshot, WaypointRef, Workload};
@@ -34,27 +34,14 @@ impl Decision<'_> {
             let upstream = Upstream::chosen(chosen, &own.key, waypoint.port, service);
             return self.by_waypoint(upstream, waypoint, own).map_err(refused);
         }
-        let Some(instance) = self.snapshot.workload_by_address(address) else {
-            return Err(refused(Refusal::WaypointUnknown { namespace, name }));
-        };
-        let Some(identities) = identities(instance, None) else {
-            return Err(refused(Refusal::NoIdentity { workload: instance.uid.clone() }));
-        };
         let upstream = Upstream {
             place: Place::Address(address.clone()),
             port: waypoint.port,
-            workload: Some(instance.clone()),
+            workload: self.snapshot.workload_by_address(address).cloned(),
             service: service.cloned(),
             picked: None,
         };
-        let address = SocketAddr::new(address.ip, waypoint.port);
-        Ok(Plan::Waypoint(Tunnel {
-            upstream,
-            address,
-            authority: self.destination,
-            identities,
-            waypoint: Some(waypoint.into()),
-        }))
+        self.tunnel(upstream, address.ip, waypoint, None).map_err(refused)
     }
 
     fn by_waypoint(
@@ -75,16 +62,27 @@ impl Decision<'_> {
             let at = NetworkAddress::new(network, ip);
             upstream.workload = self.snapshot.workload_by_address(&at).cloned();
         }
+        self.tunnel(upstream, ip, waypoint, Some(own))
+    }
+
+    /// A tunnel to an instance of the waypoint, which must be somebody whom the mesh knows.
+    fn tunnel(
+        &self,
+        upstream: Upstream,
+        ip: IpAddr,
+        waypoint: &WaypointRef,
+        own: Option<&Arc<Service>>,
+    ) -> Result<Plan, Refusal> {
         let Some(instance) = &upstream.workload else {
+            let (namespace, name) = (waypoint.namespace.clone(), waypoint.name.clone());
             return Err(Refusal::WaypointUnknown { namespace, name });
         };
-        let Some(identities) = identities(instance, Some(own)) else {
+        let Some(identities) = identities(instance, own) else {
             return Err(Refusal::NoIdentity { workload: instance.uid.clone() });
         };
-        let address = SocketAddr::new(ip, upstream.port);
         Ok(Plan::Waypoint(Tunnel {
+            address: SocketAddr::new(ip, upstream.port),
             upstream,
-            address,
             authority: self.destination,
             identities,
             waypoint: Some(waypoint.into()),

@@ -164,10 +164,12 @@ impl Drop for EnrolHandle {
 
 fn run(mut server: Server, queue: &CommandQueue, registry: &mut Registry) {
     loop {
-        let (callers, announced) = match wait(&server, queue, registry) {
-            Ok(ready) => ready,
-            Err(error) => return tracing::error!(%error, "enrolment ends"),
-        };
+        let (callers, announced) = wait(&server, queue, registry).unwrap_or_else(|error| {
+            // Short of memory or descriptors: pods are looked after all the same, if not at once.
+            tracing::error!(%error, "enrolment cannot wait for what happens, and looks once a second");
+            std::thread::sleep(QUIET_PERIOD);
+            Default::default()
+        });
         queue.rearm();
         while let Some(command) = queue.next() {
             if matches!(command, Command::Stop) {
