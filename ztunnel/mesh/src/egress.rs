@@ -161,7 +161,7 @@ mod tests {
                     prop_assert!(!upper && name.parse::<IpAddr>().is_err() && name.len() <= 253, "{}", name);
                     let below = matches!(entry.whom, EgressTarget::Below(_));
                     prop_assert_eq!(list.has_name(name, entry.port), !below);
-                    let [child, longer, elsewhere] = [format!("a.{name}"), format!("a{name}"), format!("{name}.a")];
+                    let [child, longer, elsewhere] = [format!("a.{name}"), format!("a{name}"), format!("{name}.{name}a")];
                     prop_assert_eq!(list.has_name(&child, entry.port), below);
                     prop_assert!(!list.has_name(&longer, entry.port) && !list.has_name(&elsewhere, entry.port));
                     prop_assert!(list.has_names() && !list.has_address(([192, 0, 2, 7], 1).into()));
