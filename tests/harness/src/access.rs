@@ -39,8 +39,10 @@ pub struct AccessRecord {
     pub destination_identity: Option<String>,
     /// `inbound` or `outbound`.
     pub direction: String,
-    /// `direct`, `hbone`, `node-local` or `passthrough`.
+    /// `direct`, `double-hbone`, `hbone`, `node-local` or `passthrough`.
     pub path: String,
+    /// The other end's network, where it is another one.
+    pub network: Option<String>,
     /// Bytes from source to destination.
     pub bytes_sent: u64,
     /// Bytes from destination to source.

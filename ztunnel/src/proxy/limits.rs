@@ -182,6 +182,18 @@ mod tests {
     }
 
     #[test]
+    fn who_brings_the_tunnels_of_many_is_bounded_by_what_the_pod_may_have() {
+        let limits = config::Limits { tunnels: 90, tunnels_per_source: 3, ..config::Limits::default() };
+        let (bounds, pod, other) = (Bounds::new(&limits, 100_000), PodUid("a".into()), PodUid("b".into()));
+        let source = IpAddr::from([10, 0, 0, 1]);
+        let own: Vec<_> = std::iter::from_fn(|| bounds.tunnel(Some(&source), &pod).ok()).collect();
+        assert_eq!(own.len(), 3);
+        let many: Vec<_> = std::iter::from_fn(|| bounds.tunnel(None, &pod).ok()).collect();
+        assert_eq!(own.len() + many.len(), 60, "two thirds of all");
+        assert!(bounds.tunnel(None, &other).is_ok(), "others' pods are left some");
+    }
+
+    #[test]
     fn one_pod_leaves_descriptors_to_others_and_to_the_daemon() {
         let bounds = Bounds::new(&config::Limits::default(), 800);
         let (greedy, other) = (PodUid("greedy".into()), PodUid("other".into()));

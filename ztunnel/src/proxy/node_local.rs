@@ -103,6 +103,7 @@ impl Outbound {
             hbone_addr: None,
             service: tunnel.upstream.service.clone(),
             hostname: None,
+            network: None,
             policy: None,
             trace: self.worker.trace_below(Some(self.trace.own)),
         }

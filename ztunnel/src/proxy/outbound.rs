@@ -372,6 +372,10 @@ impl Outbound {
                 Some(Plan::Passthrough { passed, .. }) => passed.name().cloned(),
                 _ => None,
             },
+            network: match plan {
+                Some(Plan::Nested(nested)) => Some(nested.network.as_str().into()),
+                _ => None,
+            },
             policy: None,
             trace: self.trace,
         }

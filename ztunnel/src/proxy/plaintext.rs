@@ -120,6 +120,7 @@ impl Plaintext {
             hbone_addr: None,
             service: None,
             hostname: None,
+            network: None,
             policy: None,
             trace: self.worker.trace(),
         }

@@ -37,6 +37,14 @@ pub(super) struct Inbound {
     pub(super) load: Load,
 }
 
+/// What a peer says of a connection, for its record alone.
+struct Said {
+    /// The trace that it belongs to.
+    trace: Trace,
+    /// The network that it comes from, where that is another one.
+    network: Option<Arc<str>>,
+}
+
 /// Serves one request of a tunnel.
 pub(super) fn serve(inbound: Rc<Inbound>, request: Request) -> impl Future<Output = ()> {
     carried::run(Box::pin(begin(inbound, request)))
@@ -59,7 +67,10 @@ async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
         _ => return refused(stream, 400),
     };
     let parent = request.traceparent.as_deref().and_then(|text| text.parse().ok());
-    let trace = inbound.worker.trace_below(parent);
+    let said = Said {
+        trace: inbound.worker.trace_below(parent),
+        network: request.network.as_deref().filter(|name| is_network(name)).map(Into::into),
+    };
     let decided = {
         let snapshot = inbound.worker.shared.snapshots.load();
         let Some(local) = inbound.pod.workload(&snapshot).cloned() else {
@@ -80,13 +91,19 @@ async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
     match decided {
         Ok((target, local)) => {
             let held = (places, lease, load, inbound.clone());
-            inbound.relay(stream, local, target, trace, held).await
+            inbound.relay(stream, local, target, said, held).await
         }
         Err((error, local)) => {
-            inbound.refuse(stream, local, (&authority, &error), trace);
+            inbound.refuse(stream, local, (&authority, &error), said);
             None
         }
     }
+}
+
+/// Whether a text can be a network's name, which Istio has as a label's value.
+fn is_network(name: &str) -> bool {
+    let allowed = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+    (1..=63).contains(&name.len()) && name.chars().all(allowed)
 }
 
 fn refused(stream: Stream, status: u16) -> Option<Carried> {
@@ -100,11 +117,11 @@ impl Inbound {
         mut stream: Stream,
         local: Arc<Workload>,
         target: InboundTarget,
-        trace: Trace,
+        said: Said,
         held: H,
     ) -> Option<Carried> {
         let source = SocketAddr::new(self.from, 0);
-        let mut opening = self.opening(local.clone(), target.upstream, trace);
+        let mut opening = self.opening(local.clone(), target.upstream, said);
         opening.service = target.service;
         opening.policy = target.permit.by().map(rule_ref);
         self.worker.shared.counts.permitted(opening.policy.as_ref());
@@ -144,14 +161,14 @@ impl Inbound {
         stream: Stream,
         local: Arc<Workload>,
         (authority, error): (&Authority, &InboundError),
-        trace: Trace,
+        said: Said,
     ) {
         stream.refuse(&ConnectResponse::new(error.status()));
-        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()), trace);
+        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()), said);
         self.worker.not_let_in(opening, error);
     }
 
-    fn opening(&self, local: Arc<Workload>, destination: SocketAddr, trace: Trace) -> Opening {
+    fn opening(&self, local: Arc<Workload>, destination: SocketAddr, said: Said) -> Opening {
         Opening {
             direction: Direction::Inbound,
             path: Path::Hbone,
@@ -164,8 +181,30 @@ impl Inbound {
             hbone_addr: Some(SocketAddr::new(self.local_ip, HBONE_PORT)),
             service: None,
             hostname: None,
+            network: said.network,
             policy: None,
-            trace,
+            trace: said.trace,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_calls_its_network_is_told_only_if_it_can_be_the_name_of_one() {
+        for (name, is_one) in [
+            ("west", true),
+            ("Net_1.a-b", true),
+            (&"a".repeat(63), true),
+            (&"a".repeat(64), false),
+            ("", false),
+            ("a b", false),
+            ("a\nb", false),
+            ("a\"", false),
+        ] {
+            assert_eq!(is_network(name), is_one, "{name:?}");
         }
     }
 }

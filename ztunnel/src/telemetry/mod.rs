@@ -71,6 +71,8 @@ pub struct Opening {
     pub service: Option<Arc<Service>>,
     /// Host name that the client asked for, where that is not the service's.
     pub hostname: Option<Arc<str>>,
+    /// The other end's network, where it is another one; of a peer, what it says itself.
+    pub network: Option<Arc<str>>,
     /// The policy that allowed or denied, if one did.
     pub policy: Option<PolicyRef>,
     /// The trace that it belongs to.

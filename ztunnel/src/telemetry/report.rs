@@ -135,6 +135,7 @@ impl Open {
             hbone_addr: opening.hbone_addr,
             service: opening.service.map(|service| service.key.hostname.0.clone()),
             hostname: opening.hostname,
+            network: opening.network,
             bytes_sent,
             bytes_received,
             policy: opening.policy,
@@ -305,6 +306,7 @@ mod tests {
             hbone_addr: Some("10.0.1.2:15008".parse().unwrap()),
             service: None,
             hostname: None,
+            network: None,
             policy: None,
             trace: Trace::root(&mut Draws::new(1), false),
         }

@@ -39,6 +39,7 @@ fn a_service_on_another_network_is_reached_through_its_gateway_which_reads_nothi
     let theirs = networks.east.daemon("node2").wait_record(|it| it.direction == "inbound")?;
     assert_eq!((theirs.path.as_str(), theirs.error), ("hbone", None));
     assert_eq!(theirs.source_identity, Some(client.identity()), "not the gateway's");
+    assert_eq!((record.network.as_deref(), theirs.network.as_deref()), (Some("east"), Some("west")));
     assert_eq!(theirs.service.as_deref(), Some("remote.shop.svc.cluster.local"));
 
     // What the gateway passes on, it sends from its pod: and in plaintext, the marker would be found there.

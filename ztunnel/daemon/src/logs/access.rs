@@ -33,6 +33,8 @@ pub struct Record {
     pub service: Option<Arc<str>>,
     /// Host name that the client asked for, where that is not the service's.
     pub hostname: Option<Arc<str>>,
+    /// The other end's network, where it is another one; of a peer, what it says itself.
+    pub network: Option<Arc<str>>,
     /// Bytes from source to destination.
     pub bytes_sent: u64,
     /// Bytes from destination to source.

@@ -83,6 +83,7 @@ fn fields(record: &Record, mut field: impl FnMut(&str, Value<'_>)) {
     }
     field("direction", Value::Text(&record.direction.as_str()));
     field("path", Value::Text(&record.path.as_str()));
+    optional(record.network.as_ref(), |network| field("network", Value::Text(network)));
     field("bytes_sent", Value::Number(record.bytes_sent));
     field("bytes_recv", Value::Number(record.bytes_received));
     field("duration", Value::Text(&format_args!("{}ms", record.duration.as_millis())));
@@ -222,6 +223,7 @@ mod tests {
             hbone_addr: Some("10.0.1.2:15008".parse().unwrap()),
             service: Some("bank.fin.svc.cluster.local".into()),
             hostname: None,
+            network: None,
             bytes_sent: 12,
             bytes_received: 34,
             policy: Some(PolicyRef { namespace: "fin".into(), name: "allow".into(), rule: Some(2) }),
