@@ -13,7 +13,7 @@ use mesh::Family;
 use prometheus::IntCounter;
 use tokio::sync::OnceCell;
 
-use super::exchange::{Place, Transport, ask};
+use super::exchange::{AskError, Place, Transport, ask};
 use super::wire::{MAX_DATAGRAM, is_truncated};
 use super::{NodeResolver, Query};
 use crate::redirect::OwnSockets;
@@ -22,7 +22,8 @@ use crate::redirect::OwnSockets;
 /// long as they say.
 #[derive(Debug)]
 pub struct Resolver {
-    node: Arc<NodeResolver>,
+    /// None inside of a pod, whose containers write the file.
+    node: Option<Arc<NodeResolver>>,
     cluster: Vec<IpAddr>,
     place: Place,
     known: Mutex<HashMap<Arc<str>, Entry, foldhash::fast::RandomState>>,
@@ -35,6 +36,9 @@ pub enum LookupError {
     /// Name servers say that there are none.
     #[error("name has no addresses")]
     NoAddresses,
+    /// Nobody is there to ask.
+    #[error("no name server is known that may be asked: see dns.clusterResolvers")]
+    NoServer,
     /// It is no DNS name.
     #[error("name is malformed")]
     NotAName,
@@ -70,13 +74,15 @@ impl Resolver {
         let lookups =
             metrics.counter("istio_on_demand_dns_total", "Names looked up to connect to their addresses.")?;
         let place = Place::Daemon(OwnSockets::default());
-        Ok(Self { node, cluster, place, known: Mutex::default(), lookups })
+        Ok(Self { node: Some(node), cluster, place, known: Mutex::default(), lookups })
     }
 
-    /// Asks from these sockets.
+    /// Asks from these sockets. Inside of a pod the cluster's name servers alone: containers may write what counts for
+    /// the node's there, and the daemon would dial whatever a server of theirs says, past the pod's own egress.
     #[must_use]
     pub fn through(self, own: OwnSockets) -> Self {
-        Self { place: Place::Daemon(own), ..self }
+        let node = self.node.filter(|_| !own.is_inside());
+        Self { node, place: Place::Daemon(own), ..self }
     }
 
     /// The addresses of a name, those of the preferred family first; one at least. When name servers are away, what they
@@ -129,15 +135,18 @@ impl Resolver {
         let answer = joined(v4, v6);
         let (addresses, ttl) = match (answer, before) {
             (Ok(Records { addresses, ttl }), _) => (Ok(addresses.into()), ttl.clamp(MIN_TTL, MAX_TTL)),
-            (Err(LookupError::Unanswered), Some(before)) => (Ok(before.clone()), FAILURE_TTL),
+            (Err(LookupError::NoServer | LookupError::Unanswered), Some(before)) => {
+                (Ok(before.clone()), FAILURE_TTL)
+            }
             (Err(error), _) => (Err(error), FAILURE_TTL),
         };
         Found { addresses, until: Instant::now() + ttl }
     }
 
     fn servers(&self) -> Vec<SocketAddr> {
-        let node = self.node.current();
-        self.cluster.iter().chain(&node.servers).map(|ip| SocketAddr::new(*ip, 53)).collect()
+        let node = self.node.as_ref().map(|node| node.current());
+        let of_node = node.iter().flat_map(|node| &node.servers);
+        self.cluster.iter().chain(of_node).map(|ip| SocketAddr::new(*ip, 53)).collect()
     }
 
     async fn records(
@@ -149,9 +158,13 @@ impl Resolver {
         let query = question(name, kind).ok_or(LookupError::NotAName)?;
         let asked = async |transport| {
             let answered = ask(&self.place, transport, servers, &query).await;
-            answered
-                .inspect_err(|error| tracing::debug!(name, %error, "name cannot be looked up"))
-                .map_err(|_logged| LookupError::Unanswered)
+            answered.map_err(|error| {
+                tracing::debug!(name, %error, "name cannot be looked up");
+                match error {
+                    AskError::NoAnswer { .. } => LookupError::Unanswered,
+                    AskError::NoServer => LookupError::NoServer,
+                }
+            })
         };
         let mut answer = asked(Transport::Udp).await?;
         if is_truncated(&answer) || answer.len() > MAX_DATAGRAM {
@@ -296,7 +309,26 @@ mod tests {
         let ip = "2001:db8::1".parse().unwrap();
         assert_eq!(resolver.lookup("2001:db8::1", Family::V4).await, Ok(vec![ip]));
         assert_eq!(resolver.lookup("a..b", Family::V4).await, Err(LookupError::NotAName));
-        assert_eq!(resolver.lookup("a.b", Family::V4).await, Err(LookupError::Unanswered));
+        assert_eq!(resolver.lookup("a.b", Family::V4).await, Err(LookupError::NoServer));
+    }
+
+    #[tokio::test]
+    async fn inside_of_a_pod_nobody_is_asked_whom_the_pods_containers_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "nameserver 192.0.2.66\n").unwrap();
+        let of_cluster: IpAddr = "192.0.2.10".parse().unwrap();
+        let servers = |own: OwnSockets, cluster: Vec<IpAddr>| {
+            let metrics = Metrics::new("test", "0", 1).unwrap();
+            let node = Arc::new(NodeResolver::new(file.path().into()));
+            Resolver::new(node, cluster, &metrics).unwrap().through(own)
+        };
+        let (_captured, told) = tokio::sync::watch::channel(true);
+        let inside = || OwnSockets::inside(crate::redirect::Marks::random().unwrap(), told.clone());
+        let [named, node] = [of_cluster, "192.0.2.66".parse().unwrap()].map(|ip| SocketAddr::new(ip, 53));
+        assert_eq!(servers(OwnSockets::default(), vec![of_cluster]).servers(), [named, node]);
+        assert_eq!(servers(inside(), vec![of_cluster]).servers(), [named]);
+        let alone = servers(inside(), Vec::new());
+        assert_eq!(alone.lookup("a.b", Family::V4).await, Err(LookupError::NoServer));
     }
 
     #[tokio::test]
