@@ -58,7 +58,7 @@ pub(super) struct Enrolled {
 
 impl Enrolled {
     /// Captures the pod: a record of the intent, listeners, routes and rules, and a look whether it works. What was
-    /// done is undone when a step fails.
+    /// done is undone when a step fails, unless an earlier process had captured it: then it stays shut.
     pub(super) fn enrol(
         means: &Means,
         enrolment: u64,
@@ -79,7 +79,7 @@ impl Enrolled {
         captured
     }
 
-    /// What [`Self::enrol`] does to the pod. When a step fails it is as before.
+    /// What [`Self::enrol`] does to the pod. When a step fails it is as open as before, or less.
     fn capture(
         means: &Means,
         enrolment: u64,
@@ -96,7 +96,7 @@ impl Enrolled {
             Ok(()) => Ok(this),
             Err(error) => {
                 // The first fault is the one to report.
-                let _second_fault = this.capture.remove();
+                let _second_fault = this.capture.abandon();
                 Err(error)
             }
         }

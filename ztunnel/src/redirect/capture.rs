@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::listeners::PodListeners;
 use super::nft::{self, NftError};
@@ -19,6 +20,8 @@ pub struct Capture {
     options: CaptureOptions,
     phase: CapturePhase,
     digest: RulesDigest,
+    /// Rules of ours were in force before it.
+    replaced: bool,
 }
 
 /// What the rules do.
@@ -75,21 +78,48 @@ impl Capture {
     /// Puts capture in force. The pod's listeners must be open by now. Safe to repeat: it replaces what it finds.
     ///
     /// # Errors
-    /// When any part is refused. What was done by then is undone.
+    /// When any part is refused. What was done by then is undone, unless rules of an earlier process were in force: a
+    /// pod that those shut must not be opened by a capture that failed.
     pub fn install(
         netns: Arc<PodNetns>,
         marks: Marks,
         options: CaptureOptions,
     ) -> Result<Self, CaptureError> {
+        let replaced = Self::is_left(&netns);
         let installed = put_in_force(&netns, marks, &rules::capture(marks, &options));
         match installed {
-            Ok(digest) => Ok(Self { netns, marks, options, phase: CapturePhase::Capturing, digest }),
+            Ok(digest) => {
+                Ok(Self { netns, marks, options, phase: CapturePhase::Capturing, digest, replaced })
+            }
             Err(error) => {
                 // The first fault is the one to report.
-                let _second_fault = take_away(&netns, marks);
+                let _second_fault = if replaced { Ok(()) } else { take_away(&netns, marks) };
                 Err(error)
             }
         }
+    }
+
+    /// Whether rules of ours are in force in the namespace, whoever made them. What cannot be looked at may be there.
+    pub fn is_left(netns: &PodNetns) -> bool {
+        RulesDigest::take(netns).map_or(true, |found| found.is_some())
+    }
+
+    /// Takes away rules and routes that an earlier process left of which nothing else is known. Whoever has `listeners`
+    /// is the only one who could capture the pod. What those rules led to them meanwhile is reset.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn clear(netns: &PodNetns, listeners: &PodListeners) -> Result<(), CaptureError> {
+        let marks = Marks::random().map_err(NftError::Run)?;
+        // A reset is translated on its way back as long as there are chains that translate.
+        nft::apply(netns, &rules::drain(marks))?;
+        for (_, listener) in listeners.tcp() {
+            while let Ok((connection, _)) = listener.accept() {
+                // Where that is refused it ends in order.
+                let _ends_anyway = connection.set_linger(Some(Duration::ZERO));
+            }
+        }
+        take_away_rules(netns)
     }
 
     /// Takes up a capture that an earlier process put in force, changing nothing. [`Self::verify`] tells its state.
@@ -100,7 +130,7 @@ impl Capture {
         phase: CapturePhase,
         digest: RulesDigest,
     ) -> Self {
-        Self { netns, marks, options, phase, digest }
+        Self { netns, marks, options, phase, digest, replaced: true }
     }
 
     /// Puts the rules back as they should be, in one transaction; live connections do not notice.
@@ -149,6 +179,14 @@ impl Capture {
     /// When a part cannot be taken away; the other parts are gone nevertheless.
     pub fn remove(&self) -> Result<(), CaptureError> {
         take_away(&self.netns, self.marks)
+    }
+
+    /// Undoes an installation that does not work, as [`Self::install`] does one that fails.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn abandon(&self) -> Result<(), CaptureError> {
+        if self.replaced { Ok(()) } else { self.remove() }
     }
 
     /// Looks inside the namespace whether rules, routes and `listeners` are in force as installed.
@@ -213,10 +251,15 @@ fn put_in_force(netns: &PodNetns, marks: Marks, ruleset: &str) -> Result<RulesDi
 }
 
 fn take_away(netns: &PodNetns, marks: Marks) -> Result<(), CaptureError> {
-    let rules = nft::apply(netns, &rules::removal());
+    let taken = take_away_rules(netns);
     // A translated entry that outlived its connection would catch a later one with the same 4-tuple. A kernel that
     // cannot delete by mark forgets them by itself within minutes.
     let _expires_anyway = conntrack::forget(netns, &[marks.spoofed, marks.redirected]);
+    taken
+}
+
+fn take_away_rules(netns: &PodNetns) -> Result<(), CaptureError> {
+    let rules = nft::apply(netns, &rules::removal());
     let routing = Routing::open(netns).and_then(|it| it.remove());
     rules?;
     Ok(routing?)

@@ -63,6 +63,28 @@ fn a_failed_transaction_undoes_the_routing() {
     assert_eq!(lab.in_pod("ip rule"), before);
 }
 
+#[test]
+fn a_failed_capture_leaves_a_pod_shut_that_an_earlier_one_shut() {
+    let lab = Lab::new(Stack::V4);
+    // Whose process is killed: its listeners go, its rules stay.
+    drop(lab.capture());
+    let rules = lab.in_pod("nft list ruleset");
+    assert!(rules.contains("redirect"), "{rules}");
+    lab.in_pod("ip link set lo down");
+    let failed = Capture::install(lab.pod.clone(), Marks::random().unwrap(), CaptureOptions::default());
+    assert!(matches!(failed, Err(CaptureError::Routing(RoutingError::Loopback(_)))), "{failed:?}");
+    assert_eq!(lab.in_pod("nft list ruleset"), rules);
+    lab.in_pod("ip link set lo up");
+    let next = Capture::install(lab.pod.clone(), Marks::random().unwrap(), CaptureOptions::default());
+    // It does not work, for want of listeners.
+    next.unwrap().abandon().unwrap();
+    assert!(lab.in_pod("nft list ruleset").contains("redirect"));
+    let first = Lab::new(Stack::V4);
+    let alone = Capture::install(first.pod.clone(), Marks::random().unwrap(), CaptureOptions::default());
+    alone.unwrap().abandon().unwrap();
+    assert_eq!(first.in_pod("nft list ruleset"), "", "one that nobody had shut is left as it was");
+}
+
 /// Creates our table owned by a socket: nobody else can touch it while the socket is open.
 fn own_table(netns: &PodNetns) -> OwnedFd {
     let batch = |kind| Request::new(kind, 0).header(&[0, 0, 0, 10]).finish(1);
