@@ -8,16 +8,13 @@ use e2e::calls::{
     until_served,
 };
 use harness::{
-    Daemon, Lab, LabError, Marker, Mesh, MeshOptions, PATIENCE, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6,
-    eventually, serve,
+    Daemon, Lab, LabError, Marker, Mesh, MeshOptions, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually,
+    serve,
 };
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::enrolment::traces;
-
 /// Where servers serve.
-const PORT: u16 = 8080;
+pub(crate) const PORT: u16 = 8080;
 
 const STACKS: [Stack; 3] = [Stack::V4, Stack::V6, Stack::Dual];
 
@@ -184,39 +181,6 @@ fn an_unproxied_pod_that_asks_for_a_proxy_of_its_own_is_open_to_nobody_under_str
 }
 
 #[test]
-fn a_pods_own_proxy_that_is_told_to_end_drains_and_leaves_nothing() -> Result<(), LabError> {
-    [Stack::Dual, Stack::V6].into_iter().try_for_each(told_to_end)
-}
-
-fn told_to_end(stack: Stack) -> Result<(), LabError> {
-    let lab = Lab::up(&cluster(stack, &["shop/client"]))?;
-    let (client, server) = (lab.pod("shop/client"), lab.pod("shop/server"));
-    let _servers = [&client, &server].map(|pod| pod.serve(PORT, serve::echo()));
-    let before = traces(&client)?;
-    let mesh = Mesh::on(lab, &options(&["shop/client"], json!({})))?;
-    let daemon = daemon_of(&mesh, &client);
-    assert!(traces(&client)?.iter().zip(&before).all(|(now, then)| now != then), "all of it is looked at");
-    let mut live = vec![opened(&client, server.at(PORT))?, opened(&server, client.at(PORT))?];
-
-    daemon.signal(Signal::SIGTERM)?;
-    eventually("others hear that it is not captured any more", || {
-        let known = mesh.daemon("node2").get("/config_dump/workloads")?.json()?;
-        let is_it = |it: &&Value| it["pod_uid"] == client.uid() && it["capture"] == "Pending";
-        Ok(known.as_array().into_iter().flatten().find(is_it).map(drop))
-    })?;
-    until_served("what is new passes by", &client, server.at(PORT))?;
-    live.iter_mut().try_for_each(exchange)?;
-    assert!(client.sh("nft list ruleset")?.contains("ambient_mesh"), "proxied connections need their rules");
-    drop(live);
-    assert!(daemon.wait_end(PATIENCE)?.is_some_and(|status| status.success()));
-    assert_eq!(traces(&client)?, before);
-    let reports = std::fs::read_dir(mesh.folder().join("status"))?;
-    let names: Vec<_> = reports.map(|it| Ok(it?.file_name())).collect::<Result<_, LabError>>()?;
-    assert!(names.iter().all(|name| !name.to_string_lossy().contains("pod_")), "{names:?}");
-    until_served("it is a pod like any other", &server, client.at(PORT))
-}
-
-#[test]
 fn a_pods_own_proxy_that_is_killed_leaves_it_shut_and_the_next_takes_it_up() -> Result<(), LabError> {
     for stack in [Stack::V4, Stack::V6] {
         let mesh = with_own_proxies(stack, &["shop/client"], json!({}))?;
@@ -227,11 +191,7 @@ fn a_pods_own_proxy_that_is_killed_leaves_it_shut_and_the_next_takes_it_up() -> 
         let (marker, capture) = (Marker::random()?, mesh.capture()?);
         daemon.kill()?;
         for target in [&server, &printer] {
-            let sent = client.connect(target.at(PORT)).and_then(|mut stream| {
-                stream.write_all(&marker.payload(100))?;
-                exchange(&mut stream)
-            });
-            assert!(sent.is_err(), "nobody serves it");
+            assert!(spoken(&client, target, &marker).is_err(), "nobody serves it");
         }
         let rules = client.sh("nft list ruleset")?;
         daemon.run()?;
@@ -398,7 +358,7 @@ fn a_pods_own_proxy_needs_no_right_to_enter_namespaces() -> Result<(), LabError>
 }
 
 /// The usual cluster, in which these pods ask for proxies of their own.
-fn cluster(stack: Stack, own: &[&str]) -> harness::Cluster {
+pub(crate) fn cluster(stack: Stack, own: &[&str]) -> harness::Cluster {
     let mut cluster = shop(stack);
     for key in own {
         let (namespace, name) = key.split_once('/').expect("a namespace and a name");
@@ -408,18 +368,25 @@ fn cluster(stack: Stack, own: &[&str]) -> harness::Cluster {
     cluster
 }
 
-fn options(own: &[&str], config: Value) -> MeshOptions {
+pub(crate) fn options(own: &[&str], config: Value) -> MeshOptions {
     let dedicated = own.iter().map(ToString::to_string).collect();
     MeshOptions { config, dedicated, ..MeshOptions::default() }
 }
 
 /// The usual mesh, in which these pods have proxies of their own.
-fn with_own_proxies(stack: Stack, own: &[&str], config: Value) -> Result<Mesh, LabError> {
+pub(crate) fn with_own_proxies(stack: Stack, own: &[&str], config: Value) -> Result<Mesh, LabError> {
     Mesh::with(&cluster(stack, own), &options(own, config))
 }
 
+/// Says what is not for others to read.
+pub(crate) fn spoken(from: &Pod, to: &Pod, marker: &Marker) -> std::io::Result<()> {
+    let mut stream = from.connect(to.at(PORT))?;
+    stream.write_all(&marker.payload(100))?;
+    exchange(&mut stream)
+}
+
 /// Whoever captures the pod.
-fn daemon_of<'a>(mesh: &'a Mesh, pod: &Pod) -> &'a Daemon {
+pub(crate) fn daemon_of<'a>(mesh: &'a Mesh, pod: &Pod) -> &'a Daemon {
     match mesh.has_own_proxy(pod) {
         true => mesh.daemon_in(&format!("{}/{}", pod.namespace(), pod.name())),
         false => mesh.daemon(pod.node().name()),

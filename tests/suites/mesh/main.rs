@@ -2,6 +2,7 @@
 
 mod authorization;
 mod dedicated;
+mod dedicated_ends;
 mod egress;
 mod endings;
 mod enrolment;

@@ -21,6 +21,17 @@ pub struct LeaseSource {
     end: Weak<LeaseEnd>,
 }
 
+/// What a daemon that ends leaves in pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// A pod is captured, as it is to be: without a daemon it is shut.
+    Captured,
+    /// Nothing.
+    Nothing,
+    /// What was to be taken away could not be.
+    Remains,
+}
+
 /// What the enrolment thread is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -28,8 +39,8 @@ pub(super) enum Command {
     Desire(Vec<DesiredPod>),
     /// The last lease of that enrolment ended.
     Drained { uid: PodUid, enrolment: u64 },
-    /// Take everything out of all pods' namespaces, and say whether that was done.
-    Finish(oneshot::Sender<bool>),
+    /// Take everything out of the namespaces of pods that drain, and say what is left.
+    Finish(oneshot::Sender<Left>),
     /// Redirect nothing new in any pod, ever again.
     Leave,
     /// Leave everything in force and end.

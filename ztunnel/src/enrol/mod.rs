@@ -29,7 +29,7 @@ mod upkeep;
 pub use cli::{EnrolArgs, EnrolCliError};
 pub use error::EnrolError;
 pub use events::{CaptureEvents, CapturedPod, DesiredPod};
-pub use lease::{Lease, LeaseSource};
+pub use lease::{Lease, LeaseSource, Left};
 pub use pod::{InvalidPodUid, Pod, PodUid};
 pub use protocol::{AddPod, Answer, PodPhase, PodStatus, Refusal, RefusalReason, Request};
 pub use seqpacket::{PacketError, read_packet};

@@ -12,8 +12,8 @@ use super::error::EnrolError;
 use super::registry::Registry;
 use super::state::Record;
 use super::{DesiredPod, PodUid, StateError};
-use crate::netns::{Discovery, PodNetns};
-use crate::redirect::{Capture, CapturePhase};
+use crate::netns::{Discovery, Namespaces, PodNetns};
+use crate::redirect::{Capture, CapturePhase, PodListeners};
 
 impl Registry {
     /// Takes up the pods that an earlier process captured. Those that are gone meanwhile are forgotten.
@@ -37,12 +37,15 @@ impl Registry {
         let wanted = |uid: &PodUid| self.desired.get(uid).is_some_and(|it| it.enrolled);
         self.let_go.retain(&wanted);
         self.lost.retain(|uid, at| self.desired.get(uid).is_some_and(|it| it.pod.addresses == *at));
-        // One that the mesh has never spoken of was added before any watch could tell, and stays.
+        // One that the mesh has never spoken of was added before any watch could tell, and stays. Of a daemon's only pod,
+        // no more than a word about itself has it let go: neither that it is not known any more, nor that another one
+        // has its name.
+        let is_only = self.is_inside();
         let unwanted: Vec<PodUid> = self
             .enrolled
             .iter()
             .filter(|(uid, pod)| !pod.is_draining() && !wanted(uid))
-            .filter(|(uid, _)| self.desired.contains_key(uid) || before.contains_key(uid))
+            .filter(|(uid, _)| self.desired.contains_key(uid) || (!is_only && before.contains_key(uid)))
             .map(|(uid, _)| uid.clone())
             .collect();
         let forgotten: Vec<PodUid> = self.failed.keys().filter(|uid| !wanted(uid)).cloned().collect();
@@ -56,6 +59,41 @@ impl Registry {
             }
         }
         self.take_up();
+        self.clear_or_note();
+    }
+
+    /// [`Self::clear_own`], which is tried again when it fails.
+    fn clear_or_note(&mut self) {
+        let cleared = self.clear_own();
+        if let (Err(error), false) = (&cleared, self.uncleared) {
+            let error = describe(error);
+            tracing::warn!(error, "rules of an earlier proxy are left in the pod, which is shut");
+        }
+        self.uncleared = cleared.is_err();
+    }
+
+    /// Takes away what a killed predecessor left, of which nobody has a record, once the daemon's only pod is not to be
+    /// captured any more.
+    fn clear_own(&self) -> Result<(), EnrolError> {
+        let is_left = self.is_inside() && self.enrolled.is_empty() && !self.desired.is_empty();
+        if !is_left || self.desired.values().any(|it| it.enrolled) {
+            return Ok(());
+        }
+        let path = || self.namespaces.path().to_owned();
+        let found = self.namespaces.look().map_err(|source| EnrolError::Netns { path: path(), source });
+        let netns = found?.take(&[]).ok_or(EnrolError::NetnsUnknown)?;
+        if Capture::is_left(&netns) {
+            // Whoever else captures the pod holds these ports, and its rules are not ours to take.
+            let listeners = PodListeners::open(&netns, false, &self.means.tuning)?;
+            Capture::clear(&netns, &listeners)?;
+            tracing::info!("rules of an earlier proxy were taken away");
+        }
+        Ok(())
+    }
+
+    /// Whether the daemon is inside of its only pod.
+    const fn is_inside(&self) -> bool {
+        matches!(self.namespaces, Namespaces::Own)
     }
 
     /// Captures what the mesh wants and is not captured yet.
@@ -99,6 +137,9 @@ impl Registry {
             }
         }
         self.take_up();
+        if self.uncleared {
+            self.clear_or_note();
+        }
     }
 
     fn restore_one(&mut self, record: Record, found: &mut Discovery) {

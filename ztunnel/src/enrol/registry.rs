@@ -11,7 +11,7 @@ use certs::describe;
 
 use super::enrolled::{Enrolled, Means};
 use super::error::EnrolError;
-use super::lease::Command;
+use super::lease::{Command, Left};
 use super::state::Record;
 use super::{AddPod, CaptureEvents, DesiredPod, Pod, PodPhase, PodStatus, PodUid};
 use crate::netns::{Namespaces, PodNetns};
@@ -39,6 +39,8 @@ pub(super) struct Registry {
     pub(super) changed: bool,
     /// The daemon ends and leaves no pod captured: none is taken up any more.
     pub(super) leaving: bool,
+    /// What an earlier process left in the daemon's only pod could not be taken away.
+    pub(super) uncleared: bool,
 }
 
 /// A pod that could not be captured.
@@ -65,6 +67,7 @@ impl Registry {
             count_at: Instant::now() + COUNT_PERIOD,
             changed: true,
             leaving: false,
+            uncleared: false,
         }
     }
 
@@ -119,11 +122,19 @@ impl Registry {
                 }
             }
             Command::Finish(done) => {
-                self.leave();
-                let uids: Vec<PodUid> = self.enrolled.keys().cloned().collect();
+                let draining = self.enrolled.iter().filter(|(_, pod)| pod.is_draining());
+                let uids: Vec<PodUid> = draining.map(|(uid, _)| uid.clone()).collect();
                 uids.iter().for_each(|uid| self.finish_or_note(uid));
+                // Before the answer: whoever asked ends the process.
+                self.report();
+                let left = match (self.enrolled.is_empty(), self.enrolled.values().any(Enrolled::is_draining))
+                {
+                    (true, _) => Left::Nothing,
+                    (false, false) => Left::Captured,
+                    (false, true) => Left::Remains,
+                };
                 // Whoever asked may have given up.
-                let _nobody_waits = done.send(self.enrolled.is_empty());
+                let _nobody_waits = done.send(left);
             }
             Command::Leave => self.leave(),
             Command::Stop => {}

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
 
 use super::enrolled::Means;
-use super::lease::{Command, CommandQueue, Commands};
+use super::lease::{Command, CommandQueue, Commands, Left};
 use super::registry::Registry;
 use super::seqpacket::PacketListener;
 use super::server::Server;
@@ -41,7 +41,7 @@ pub struct EnrolHandle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Ends capture before the daemon ends. Clones end the same.
+/// Ends capture before the daemon ends, where it is to end. Clones end the same.
 #[derive(Clone, Debug)]
 pub struct Leaving {
     commands: Commands,
@@ -118,26 +118,27 @@ impl EnrolHandle {
         self.commands.send(Command::Desire(pods));
     }
 
-    /// For a daemon that leaves no pod captured.
+    /// For a daemon whose pod ends with it.
     pub fn leaving(&self) -> Leaving {
         Leaving { commands: self.commands.clone() }
     }
 }
 
 impl Leaving {
-    /// Redirects nothing new from now on. What is proxied goes on.
+    /// Redirects nothing new from now on, in any pod. What is proxied goes on.
     pub fn begin(&self) {
         self.commands.send(Command::Leave);
     }
 
-    /// Takes rules and routes away, and whatever is proxied still with them. False when something of it is left.
+    /// Takes away rules and routes of pods that drain, and whatever is proxied still with them; none when enrolment has
+    /// ended. Pods that are to be captured stay so.
     ///
     /// # Cancel safety
     /// They are taken away nevertheless.
-    pub async fn finish(&self) -> bool {
+    pub async fn finish(&self) -> Option<Left> {
         let (done, answer) = oneshot::channel();
         self.commands.send(Command::Finish(done));
-        answer.await.unwrap_or(false)
+        answer.await.ok()
     }
 }
 

@@ -33,8 +33,6 @@ pub(super) struct Follow {
     own: Option<NamespacedName>,
     /// The daemon's own pod, where it runs inside of one.
     pod: Option<NamespacedName>,
-    /// There was no pod of ours in what was last read.
-    missing: bool,
     own_ports: Vec<u16>,
     local: watch::Sender<Arc<[LocalPod]>>,
     notes: Notes,
@@ -63,7 +61,6 @@ impl Follow {
             dns: config.dns.enabled,
             own: config.listen.metrics_pod.clone(),
             pod: config.pod.clone(),
-            missing: false,
             own_ports: own_ports(config),
             local: watch::Sender::new([].into()),
             notes: Notes::default(),
@@ -90,26 +87,26 @@ impl Follow {
     fn take(&mut self, translation: Translation, enrolment: &EnrolHandle, captured: &Captured) {
         self.notes.replace(&translation);
         let pods = translation.local_pods;
-        // Said once, and again when it has gone.
-        if let Some(pod) = self.pod.as_ref().filter(|_| pods.is_empty() && !self.missing) {
-            tracing::warn!(%pod, "the mesh does not know the daemon's own pod: it is not captured until it does");
+        let is_known = self.pod.is_none() || pods.iter().any(is_placed);
+        if is_known {
+            self.identities.want(self.wanted(&pods));
+            let ports = pods.iter().map(|pod| (pod.uid.clone(), pod.probe_ports.clone()));
+            captured.set_probe_ports(ports.collect::<HashMap<_, _>>());
         }
-        self.missing = pods.is_empty();
-        self.identities.want(self.wanted(&pods));
-        let ports = pods.iter().map(|pod| (pod.uid.clone(), pod.probe_ports.clone()));
-        captured.set_probe_ports(ports.collect::<HashMap<_, _>>());
         let changes = self.store.apply(translation.update);
         if !changes.is_empty() {
             self.workers.changed(&changes);
         }
-        let wanted = pods.iter().filter_map(|pod| {
-            let desired = desired(pod, self.dns, &self.own_ports);
-            desired
-                .inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "pod cannot be captured"))
-                .ok()
-        });
-        enrolment.desire(wanted.collect());
-        self.local.send_replace(pods.into());
+        if is_known {
+            let wanted = pods.iter().filter_map(|pod| {
+                let desired = desired(pod, self.dns, &self.own_ports);
+                desired
+                    .inspect_err(|error| tracing::warn!(pod = %pod.name, %error, "pod cannot be captured"))
+                    .ok()
+            });
+            enrolment.desire(wanted.collect());
+            self.local.send_replace(pods.into());
+        }
         if let Some(ready) = self.ready.take() {
             ready.done();
         }
@@ -122,6 +119,12 @@ impl Follow {
         let domain = &self.trust_domain;
         enrolled.filter_map(|pod| SpiffeId::new(domain, &pod.namespace, &pod.service_account).ok()).collect()
     }
+}
+
+/// Whether what is known of the pod inside of which a daemon runs is enough to act on. Where it is not, all stays in force
+/// as it is: a manifest that is missing, or without an address still, is not an order to let go.
+fn is_placed(pod: &LocalPod) -> bool {
+    !pod.enrolled || !pod.addresses.is_empty()
 }
 
 /// Where the daemon listens in its pod. On all addresses only: what it leaves free is not its own.

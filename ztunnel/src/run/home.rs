@@ -4,18 +4,21 @@
 //! Inside of a pod the daemon's own connections leave by the rules that it makes for the pod. They bear the pod's mark,
 //! which is drawn before the first of them, and wait for the rules: see [`OwnSockets`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::LocalPod;
 use daemon::drain::Drain;
 use daemon::ready::Readiness;
 use daemon::tasks::Tasks;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::dns::LocalPods;
 use super::own::tuning;
 use super::{RunError, enrolment, status};
 use crate::config::Config;
-use crate::enrol::{self, CaptureEvents, EnrolHandle, Leaving, PodStatus};
+use crate::enrol::{self, CaptureEvents, EnrolHandle, Leaving, Left, PodStatus};
 use crate::redirect::{Marks, OwnSockets};
 
 /// Where the daemon is at home.
@@ -84,25 +87,43 @@ impl Home {
         };
     }
 
-    /// What is left to do at the end. A node's pods stay captured: the next daemon takes them up.
-    pub(super) fn departure(&self, enrolment: &EnrolHandle, drain: &Drain, tasks: &Tasks) -> Departure {
+    /// What is left to do at the end. A node's pods stay captured: the next daemon takes them up. So does the only pod
+    /// of a daemon inside of it, unless it is being deleted: the kubelet also ends a proxy alone, whose probe failed or
+    /// whose image changed, while the application runs.
+    pub(super) fn departure(
+        &self,
+        enrolment: &EnrolHandle,
+        mut local: LocalPods,
+        drain: &Drain,
+        tasks: &Tasks,
+    ) -> Departure {
         let Self::Pod { .. } = self else { return Departure(None) };
         let (leaving, drain) = (enrolment.leaving(), drain.clone());
         let begins = leaving.clone();
         tasks.spawn("departure", async move {
             drain.draining().await;
-            begins.begin();
+            let is_deleted = |pods: &Arc<[LocalPod]>| pods.iter().any(|pod| pod.terminating);
+            if local.wait_for(is_deleted).await.is_ok() {
+                begins.begin();
+            }
         });
         Departure(Some(leaving))
     }
 }
 
 impl Departure {
-    /// Takes everything out of the pod, once its connections have ended.
+    /// Takes everything out of a pod that is in the mesh no longer, or is being deleted, once its connections have
+    /// ended.
     pub(super) async fn finish(self) {
         let Some(leaving) = self.0 else { return };
-        if !timeout(PATIENCE, leaving.finish()).await.unwrap_or(false) {
-            tracing::error!("rules are left in the pod: it stays shut until it is captured anew, or ends");
+        match timeout(PATIENCE, leaving.finish()).await.ok().flatten() {
+            Some(Left::Nothing) => {}
+            Some(Left::Captured) => tracing::info!("the pod is shut until its proxy is back"),
+            Some(Left::Remains) | None => {
+                tracing::error!(
+                    "rules are left in the pod: it stays shut until it is captured anew, or ends"
+                );
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cluster::{Note, ObjectRef, Problem, Translation};
+use cluster::{Note, ObjectRef, Problem, Remark, Translation};
 use daemon::metrics::{Metrics, OVERFLOW, RegisterError};
 use serde_json::{Value, json};
 
@@ -42,7 +42,13 @@ impl Notes {
             tracing::warn!(%problem, "manifest is broken, and not in force as it is written");
         }
         for note in notes.iter().filter(|note| said.notes.binary_search(note).is_err()) {
-            tracing::info!(%note, "manifest is not followed to the letter");
+            match note.remark {
+                // All of a pod's traffic waits for it.
+                Remark::OwnPodUnknown { .. } | Remark::ProxyIdle { .. } => {
+                    tracing::warn!(%note, "the pod is not captured");
+                }
+                _ => tracing::info!(%note, "manifest is not followed to the letter"),
+            }
         }
         *said = Said { problems: problems.clone(), notes: notes.clone(), ignored: ignored.clone() };
     }

@@ -15,12 +15,7 @@ use crate::enrol::{PodPhase, PodStatus};
 pub(super) const TASK: &str = "enrolment";
 
 /// Keeps this node's file in the shared folder as it should be. Enrolment is ready once it has first told.
-pub(super) async fn of_node(
-    folder: PathBuf,
-    node: String,
-    mut told: watch::Receiver<Option<Vec<PodStatus>>>,
-    ready: ReadyTask,
-) {
+pub(super) async fn of_node(folder: PathBuf, node: String, mut told: Told, ready: ReadyTask) {
     let folder = StatusFolder::new(folder);
     let mut ready = Some(ready);
     loop {
@@ -47,15 +42,20 @@ pub(super) struct Pod {
     pub(super) readiness: Readiness,
 }
 
-/// A file that says that a pod is captured, as long as this lives.
+/// A file that says that a pod is captured. It is taken away with this, unless the pod is captured then: the daemon
+/// ends, and leaves it shut to plaintext.
 struct OwnReport {
     folder: StatusFolder,
     uid: String,
+    told: Told,
 }
 
+/// How all pods fare; none before enrolment has first told.
+type Told = watch::Receiver<Option<Vec<PodStatus>>>;
+
 impl Pod {
-    /// Tells that the pod is captured, as long as it is. Only then is the daemon ready.
-    pub(super) async fn report(self, mut told: watch::Receiver<Option<Vec<PodStatus>>>, first: ReadyTask) {
+    /// Tells that the pod is captured, as long as it is, and beyond the daemon's end. Only then is the daemon ready.
+    pub(super) async fn report(self, mut told: Told, first: ReadyTask) {
         let mut waiting = Some(first);
         let mut report: Option<OwnReport> = None;
         loop {
@@ -66,7 +66,7 @@ impl Pod {
             if report.as_ref().map(|it| &it.uid) != uid.as_ref() {
                 // The old one goes first.
                 drop(report.take());
-                report = uid.as_ref().and_then(|uid| OwnReport::make(&self.folder, uid));
+                report = uid.as_ref().and_then(|uid| OwnReport::make(&self.folder, uid, &told));
             }
             waiting = match (&report, waiting) {
                 (Some(_), Some(task)) => {
@@ -88,19 +88,22 @@ impl Pod {
 }
 
 impl OwnReport {
-    fn make(folder: &std::path::Path, uid: &str) -> Option<Self> {
+    fn make(folder: &std::path::Path, uid: &str, told: &Told) -> Option<Self> {
         let folder = StatusFolder::new(folder.to_owned());
         let reported = folder.report_itself(uid);
         let failed = |error: &cluster::ReportError| {
             tracing::error!(error = describe(error), "the pod's capture cannot be reported to others");
         };
         reported.inspect_err(failed).ok()?;
-        Some(Self { folder, uid: uid.to_owned() })
+        Some(Self { folder, uid: uid.to_owned(), told: told.clone() })
     }
 }
 
 impl Drop for OwnReport {
     fn drop(&mut self) {
+        if self.told.borrow().as_deref().is_some_and(|pods| captured(pods).contains(&self.uid)) {
+            return;
+        }
         if let Err(error) = self.folder.withdraw_itself(&self.uid) {
             tracing::error!(error = describe(&error), "others still take the pod for captured");
         }

@@ -76,6 +76,12 @@ pub(super) fn pods(scene: &Scene<'_>, notes: &mut Notes) -> Vec<LocalPod> {
     let here = scene.objects.pods.iter().filter(|pod| is_here(pod) && !pod.is_over());
     let mut pods: Vec<_> = here.map(|pod| local(scene, pod, notes.of(&pod.metadata.namespace))).collect();
     pods.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+    if let (Scope::Pod(own), []) = (&scene.settings.scope, &*pods) {
+        let (namespace, name) = (Arc::from(&*own.namespace), Arc::from(&*own.name));
+        let why = "no manifest has a pod of that name that has not ended: see pod, and source.manifests";
+        let object = ObjectRef { kind: names::POD.into(), namespace: Arc::clone(&namespace), name };
+        notes.of(&namespace).add(object, Remark::OwnPodUnknown { why });
+    }
     pods
 }
 

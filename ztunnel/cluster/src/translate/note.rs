@@ -86,6 +86,12 @@ pub enum Remark {
         /// What was probably meant.
         meant: Option<Arc<str>>,
     },
+    /// The proxy that runs inside of a pod finds no such pod.
+    #[error("its own proxy does not know it: {why}")]
+    OwnPodUnknown {
+        /// Why.
+        why: &'static str,
+    },
     /// The proxy that runs inside of a pod does not capture it.
     #[error("its own proxy leaves it alone: {why}")]
     ProxyIdle {
@@ -168,6 +174,7 @@ impl Remark {
             Self::HostTaken { .. } => "host_taken",
             Self::InvalidValue { .. } => "invalid_value",
             Self::NotKnown { .. } => "not_known",
+            Self::OwnPodUnknown { .. } => "own_pod_unknown",
             Self::ProxyIdle { .. } => "proxy_idle",
             Self::ReadStrictly { .. } => "read_strictly",
             Self::RuleDropped { .. } => "rule_dropped",

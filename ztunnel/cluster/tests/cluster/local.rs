@@ -55,6 +55,17 @@ fn a_pod_with_a_proxy_of_its_own_is_captured_by_that_and_by_nobody_else() {
 }
 
 #[test]
+fn a_proxy_whose_pod_nobody_knows_says_so() {
+    let inside = Settings { scope: Scope::Pod("shop/crat".parse().unwrap()), ..Settings::default() };
+    let text = annotated("ambient.mesh/proxy: dedicated", "istio.io/dataplane-mode: ambient");
+    let (objects, _) = cluster::read(Path::new("test.yaml"), &text);
+    let mesh = Mesh::of(translate(&objects, &Reported::default(), &inside));
+    let why = "no manifest has a pod of that name that has not ended: see pod, and source.manifests";
+    assert_eq!(mesh.notes(), [format!("Pod shop/crat: its own proxy does not know it: {why}")]);
+    assert!(mesh.translation.local_pods.is_empty());
+}
+
+#[test]
 fn the_example_of_a_pod_with_its_own_proxy_is_for_that_to_capture() {
     let text = include_str!("../../../../deploy/examples/dedicated/pod.yaml");
     let inside = Settings { scope: Scope::Pod("bank/ledger".parse().unwrap()), ..Settings::default() };

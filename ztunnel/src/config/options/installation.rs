@@ -21,7 +21,8 @@ pub(super) const NODE: &[Opt<Config>] = &[
         help: "The one pod that this daemon is for, inside of which it runs (Istio's dedicated mode): it \
                captures its own network namespace, and nothing else of the node; state.* means nothing \
                then. The pod has the annotation ambient.mesh/proxy: dedicated, by which its node's daemon \
-               leaves it alone. SIGTERM releases the pod. Or off.",
+               leaves it alone. SIGTERM leaves the pod shut until the next one, unless it is being deleted or is \
+               in the mesh no more. Or off.",
         set: |config, text| from_optional(&mut config.pod, text, "NAMESPACE/NAME"),
         show: |config| show_optional(config.pod.as_ref()),
     },
