@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use harness::{LabError, Pod, PodSpec, Stack, serve};
 use rustls_pki_types::UnixTime;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::peer::{Answer, Credential, Peer};
-use crate::scene::{HBONE, Scene, cluster};
+use crate::scene::{ECHO, HBONE, Scene, cluster};
 
 #[test]
 fn nothing_of_the_node_is_reached_but_its_daemons_metrics() -> Result<(), LabError> {
@@ -75,15 +75,49 @@ fn a_peer_that_holds_as_many_scrapes_as_it_gets_leaves_some_to_others() -> Resul
     scene.check_served()
 }
 
+#[test]
+fn who_takes_all_handshakes_of_a_node_takes_none_of_its_pods() -> Result<(), LabError> {
+    let scene = scene_with(&json!({ "handshakes": 40, "handshakesPerSource": 40}))?;
+    let to = scene.mesh.node("node2").at(HBONE);
+    // More than all that pods have together, of several, as nobody gets all alone.
+    let silent: Vec<_> = CROWD
+        .iter()
+        .flat_map(|name| {
+            let pod = scene.mesh.pod(&format!("shop/{name}"));
+            (0..100).filter_map(|_| pod.connect(to).ok()).collect::<Vec<_>>()
+        })
+        .collect();
+    let daemon = scene.mesh.daemon("node2");
+    // Each of the four has 16.
+    daemon.wait_metric(TURNED_AWAY, &[], |count| count >= 336.0)?;
+    let mut peer = scene.peer("shop/bystander")?;
+    let asked = peer.connect(&scene.server().at(ECHO))?;
+    assert_eq!(peer.answer(asked)?, Answer::Status(200));
+    assert_eq!(daemon.scrape()?.sum(TURNED_AWAY, &[("limit", "metrics_pod")]), Some(336.0));
+    // Nor do they keep others from scraping.
+    let mut peer = shake(&scene, &scene.mesh.pod("shop/attacker"), to)?;
+    let metrics = peer.connect(&scene.mesh.node("node2").at(METRICS))?;
+    assert_eq!(peer.answer(metrics)?, Answer::Status(200));
+    drop(silent);
+    scene.check_served()
+}
+
 /// A mesh where the daemon of `node2` serves its metrics in tunnels, and only there.
 fn scene() -> Result<Scene, LabError> {
+    scene_with(&json!({}))
+}
+
+/// The same, with such limits.
+fn scene_with(limits: &Value) -> Result<Scene, LabError> {
     let mut cluster = cluster(Stack::V4);
+    CROWD.iter().for_each(|name| cluster.pod(PodSpec::new("shop", name).node("node3")));
     let container = json!({ "name": "ztunnel", "ports": [{ "containerPort": METRICS }] });
     let own = json!({ "hostNetwork": true, "containers": [container] });
     let own = PodSpec::new("mesh", "ztunnel").node("node2").merge(json!({ "spec": own }));
     let nothing = json!({ "status": { "podIP": null, "podIPs": null } });
     cluster.pod(own.label("networking.istio.io/tunnel", "http").merge(nothing));
-    Scene::with(&cluster, json!({ "listen": { "metrics": "off", "metricsPod": "mesh/ztunnel" } }))
+    let listen = json!({ "metrics": "off", "metricsPod": "mesh/ztunnel" });
+    Scene::with(&cluster, json!({ "listen": listen, "limits": limits }))
 }
 
 /// A tunnel to an address of a node, under the pod's own identity.
@@ -91,6 +125,12 @@ fn shake(scene: &Scene, pod: &Pod, to: SocketAddr) -> std::io::Result<Peer> {
     let credential = Credential::new(&scene.authority, &pod.identity(), UnixTime::now());
     Peer::shake(pod.connect(to)?, Some(&credential))
 }
+
+/// Pods of a node without a daemon, that hold what they can get.
+const CROWD: [&str; 4] = ["first", "second", "third", "fourth"];
+
+/// What counts connections that are turned away.
+const TURNED_AWAY: &str = "ambient_connections_turned_away_total";
 
 const METRICS: u16 = 15020;
 

@@ -178,7 +178,7 @@ impl ProxyMetrics {
         for reason in ["peer_changed", "pod_gone", "policy"] {
             self.cuts.with_label_values(&[reason]);
         }
-        for limit in ["connections_per_pod", "handshakes", "open_files"] {
+        for limit in ["connections_per_pod", "handshakes", "metrics_pod", "open_files"] {
             self.turned_away.with_label_values(&[limit]);
         }
         for outcome in ["dialled", "reused", "waited"] {

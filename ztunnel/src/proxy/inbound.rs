@@ -15,7 +15,8 @@ use mesh::{Network, Workload};
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
-use super::pod::ServedPod;
+use super::limits::{Limit, TunnelPlace};
+use super::pod::{PodEnd, ServedPod};
 use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
 use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
@@ -30,10 +31,7 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
     let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let of_many = network_of(&worker, &pod)
-        .is_some_and(|network| is_own_gateway(&worker.shared.snapshots.load(), &network, from));
-    let source = (!of_many).then_some(&from);
-    let _place = match worker.shared.bounds.tunnel(source, &pod.uid) {
+    let _place = match place(&worker, &pod, from) {
         Ok(place) => place,
         Err(limit) => {
             worker.turn_away(limit, &pod, Some(from));
@@ -68,6 +66,17 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     .await;
     drop(listed);
     tracing::debug!(%from, ended = describe(&ended), "tunnel ended");
+}
+
+/// A place among the tunnels.
+fn place(worker: &Worker, pod: &ServedPod, from: IpAddr) -> Result<TunnelPlace, Limit> {
+    let bounds = &worker.shared.bounds;
+    if let PodEnd::Own(own) = &pod.end {
+        return bounds.own_tunnel(own.limits.tunnel(from)?, &pod.uid);
+    }
+    let of_many = network_of(worker, pod)
+        .is_some_and(|network| is_own_gateway(&worker.shared.snapshots.load(), &network, from));
+    bounds.tunnel((!of_many).then_some(&from), &pod.uid)
 }
 
 /// The workload that a tunnel comes from. Where strangers are refused, a pod that was made a moment ago may not be known
@@ -106,7 +115,11 @@ async fn handshake(
     socket: Socket,
     from: IpAddr,
 ) -> Option<Established> {
-    let _place = match worker.shared.bounds.handshake(&from) {
+    let place = match &pod.end {
+        PodEnd::Own(own) => own.limits.handshake(from),
+        PodEnd::Captured(_) => worker.shared.bounds.handshake(&from),
+    };
+    let _place = match place {
         Ok(place) => place,
         Err(limit) => {
             worker.turn_away(limit, pod, Some(from));

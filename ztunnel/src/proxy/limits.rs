@@ -36,6 +36,8 @@ pub(super) enum Limit {
     Handshakes,
     /// So many handshakes of that source are.
     HandshakesPerSource,
+    /// The daemon's own pod has all that it takes, of that source or at all.
+    MetricsPod,
     /// No descriptors are left to the process, or to the pod.
     OpenFiles,
     /// So many tunnels are there, or lead to the pod.
@@ -57,7 +59,7 @@ struct TurnedAway {
 #[derive(Debug)]
 pub(super) struct TunnelPlace {
     _of_source: Option<Share<IpAddr>>,
-    _of_pod: Share<PodUid>,
+    _of_pod: Option<Share<PodUid>>,
     _file: Share<PodUid>,
 }
 
@@ -92,7 +94,12 @@ impl Bounds {
             Full::Own => Limit::TunnelsPerSource,
         })?;
         let of_pod = self.tunnels_to.take(pod).map_err(|_full| Limit::Tunnels)?;
-        Ok(TunnelPlace { _of_source: of_source, _of_pod: of_pod, _file: self.file(pod)? })
+        Ok(TunnelPlace { _of_source: of_source, _of_pod: Some(of_pod), _file: self.file(pod)? })
+    }
+
+    /// What a tunnel to the daemon's own pod holds, which is bounded apart from all others.
+    pub(super) fn own_tunnel(&self, of_source: Share<IpAddr>, pod: &PodUid) -> Result<TunnelPlace, Limit> {
+        Ok(TunnelPlace { _of_source: Some(of_source), _of_pod: None, _file: self.file(pod)? })
     }
 
     /// A place among the descriptors, for a socket of that pod.
@@ -129,11 +136,12 @@ impl Worker {
 }
 
 impl Limit {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Connections,
         Self::ConnectionsPerSource,
         Self::Handshakes,
         Self::HandshakesPerSource,
+        Self::MetricsPod,
         Self::OpenFiles,
         Self::Tunnels,
         Self::TunnelsPerSource,
@@ -146,6 +154,7 @@ impl Limit {
             Self::ConnectionsPerSource => "connections_per_source",
             Self::Handshakes => "handshakes",
             Self::HandshakesPerSource => "handshakes_per_source",
+            Self::MetricsPod => "metrics_pod",
             Self::OpenFiles => "open_files",
             Self::Tunnels => "tunnels",
             Self::TunnelsPerSource => "tunnels_per_source",

@@ -30,6 +30,7 @@ mod node_local;
 mod observe;
 mod outbound;
 mod own;
+mod own_limits;
 mod plaintext;
 mod pod;
 mod recheck;

@@ -3,7 +3,8 @@
 //! It is served like any other pod, but for two things. Nothing is captured: in the node's own namespace it only listens
 //! for tunnels. And what is in them goes to the server of metrics within this process, by a pair of sockets and no
 //! address, so that no request can lead to anything else that is on the node. It has as many connections as that server
-//! takes, divided among its peers as a pod's are: none of them keeps the others from their scrapes.
+//! takes, divided among its peers as a pod's are: none of them keeps the others from their scrapes. Handshakes and tunnels
+//! have bounds of their own, since whoever reaches the node can begin some.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use socket2::Socket as RawSocket;
 use tokio::sync::mpsc;
 
 use super::failure::Failure;
+use super::own_limits::OwnLimits;
 use super::pod::{PodEnd, ServedPod};
 use super::worker::Worker;
 use super::workers::Workers;
@@ -28,6 +30,7 @@ use crate::redirect::{SocketTuning, listen_for_tunnels};
 pub struct OwnEnd {
     listener: RawSocket,
     tuning: SocketTuning,
+    pub(super) limits: OwnLimits,
     /// Where its metrics are asked for.
     port: u16,
     /// Who serves them.
@@ -51,7 +54,7 @@ impl OwnEnd {
     pub fn listen(port: u16, tuning: SocketTuning) -> io::Result<(Self, mpsc::Receiver<UnixStream>)> {
         let listener = listen_for_tunnels(&tuning)?;
         let (server, connections) = mpsc::channel(CONNECTIONS);
-        Ok((Self { listener, tuning, port, server }, connections))
+        Ok((Self { listener, tuning, limits: OwnLimits::default(), port, server }, connections))
     }
 
     pub(super) const fn listener(&self) -> &RawSocket {
