@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use harness::{LabError, Mesh, Node, Process, eventually, serve};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::scene::{cluster, talk};
+use crate::scene::{mesh, talk};
 use crate::selectors::selectors;
 
 #[test]
 fn every_query_of_boards_and_alerts_finds_what_it_asks_for() -> Result<(), LabError> {
-    let mesh = Mesh::up(&cluster())?;
+    // Of a pod that nobody knows, so that there is something to alert of.
+    let mesh = mesh(json!({ "listen": { "metricsPod": "ambient-system/ztunnel" } }))?;
     let node = mesh.node("node1");
     let prometheus = Prometheus::start(&mesh, node)?;
     traffic(&mesh)?;
@@ -85,7 +86,8 @@ fn traffic(mesh: &Mesh) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Something broken, where nobody is captured, and something that is not enforced as it is written.
+/// Something broken, where nobody is captured, something that is not enforced as it is written, and a way that leads
+/// nowhere.
 fn findings(mesh: &Mesh) -> Result<(), LabError> {
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
@@ -95,6 +97,11 @@ fn findings(mesh: &Mesh) -> Result<(), LabError> {
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
          metadata: {name: get, namespace: legacy}\n\
          spec: {action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}\n",
+    )?;
+    mesh.apply(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n\
+         metadata: {name: west, namespace: legacy, labels: {topology.istio.io/network: west}}\n\
+         spec: {gatewayClassName: istio-remote, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n",
     )
 }
 

@@ -225,18 +225,17 @@ fn cluster(stack: Stack) -> Cluster {
     cluster
 }
 
-/// A daemon's own pod, at its node's addresses.
+/// A daemon's own pod as the example has it, at its node's addresses.
 fn daemon(node: &str) -> PodSpec {
-    let ports = json!([{ "name": "http-metrics", "containerPort": METRICS }]);
+    let example = include_str!("../../../deploy/examples/metrics/daemonset.yaml");
+    let example: Value = serde_saphyr::from_str(example).expect("a manifest");
+    let template = &example["spec"]["template"];
+    assert_eq!(template["spec"]["containers"][0]["ports"][0]["containerPort"], METRICS);
     PodSpec::new("ambient-system", &format!("ztunnel-{node}"))
         .node(node)
         .account("ztunnel")
-        .label("app", "ztunnel")
-        .label("networking.istio.io/tunnel", "http")
-        .merge(json!({
-            "spec": { "hostNetwork": true, "containers": [{ "name": "ztunnel", "ports": ports }] },
-            "status": { "podIP": null, "podIPs": null },
-        }))
+        .merge(template.clone())
+        .merge(json!({ "status": { "podIP": null, "podIPs": null } }))
 }
 
 /// Where a client finds the metrics of a node's daemon.

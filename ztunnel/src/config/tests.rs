@@ -35,11 +35,25 @@ fn the_proxy_of_a_single_pod_needs_no_node_where_it_has_a_token() {
 }
 
 #[test]
-fn the_example_of_a_pod_with_its_own_proxy_has_a_whole_configuration() {
-    let pod = include_str!("../../../deploy/examples/dedicated/pod.yaml");
-    let variables = pod.lines().filter_map(|line| {
-        let (name, value) = line.trim().strip_prefix("- { name: ")?.split_once(", value: ")?;
-        Some((name, value.trim_end_matches(" }").trim_matches('"')))
+fn examples_of_daemons_have_whole_configurations() {
+    let pod = configured(include_str!("../../../deploy/examples/dedicated/pod.yaml"));
+    assert_eq!(pod.pod.map(|pod| pod.to_string()).as_deref(), Some("bank/ledger"));
+    let node = configured(include_str!("../../../deploy/examples/metrics/daemonset.yaml"));
+    assert_eq!(node.listen.metrics_pod.as_ref().map(ToString::to_string).as_deref(), Some("bank/ledger"));
+    assert_eq!((&*node.node, node.listen.metrics_port()), ("node-1", 15020));
+    assert!(node.listen.metrics.is_some_and(|it| it.ip().is_loopback()), "nobody gets them in plaintext");
+}
+
+/// What the environment of an example makes, in a pod that is called bank/ledger.
+fn configured(example: &str) -> Config {
+    let variables = example.lines().filter_map(|line| {
+        let (name, value) = line.trim().strip_prefix("- { name: ")?.split_once(", value")?;
+        let value = match value.split_once("fieldPath: ") {
+            Some((_, "spec.nodeName } } }")) => "node-1",
+            Some(_) => return None,
+            None => value.strip_prefix(": ")?.trim_end_matches(" }").trim_matches('"'),
+        };
+        Some((name, value))
     });
     let variables: HashMap<_, _> = variables.collect();
     let known = |name: &&str| OPTIONS.iter().any(|option| option.env == *name);
@@ -48,8 +62,7 @@ fn the_example_of_a_pod_with_its_own_proxy_has_a_whole_configuration() {
         let value = variables.get(name)?.replace("$(POD_NAMESPACE)", "bank").replace("$(POD_NAME)", "ledger");
         Some(value)
     };
-    let config = Config::resolve(None, env, &Flags::default()).unwrap();
-    assert_eq!(config.pod.map(|pod| pod.to_string()).as_deref(), Some("bank/ledger"));
+    Config::resolve(None, env, &Flags::default()).unwrap()
 }
 
 #[test]
