@@ -24,7 +24,7 @@ pub use inbound::{
 };
 pub use outbound::{Call, Settings, outbound};
 pub use outside::{is_egress_name, may_query};
-pub use peer::{PeerMismatch, Strangers, is_own_gateway, verify_peer};
+pub use peer::{Origin, PeerMismatch, Strangers, is_own_gateway, verify_peer};
 pub use plan::{Gateway, Nested, Passed, Picked, Plan, Tunnel, Upstream, WaypointName};
 pub use refusal::{Refusal, Refused};
 

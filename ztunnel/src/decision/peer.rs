@@ -74,7 +74,18 @@ pub enum PeerMismatch {
     },
 }
 
-/// The workload that a tunnel comes from. While an address passes from one workload to another, either may be there.
+/// Who a peer's tunnel comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// The workload at its address.
+    Workload(&'a Arc<Workload>),
+    /// Somebody on another network, through this gateway of the own one.
+    Beyond(&'a Arc<Workload>),
+    /// None of the mesh's workloads, as far as that is known.
+    Unknown,
+}
+
+/// Who a tunnel comes from. While an address passes from one workload to another, either may be there.
 /// Where only entries are, whom their services name is expected as well, as another mesh's workload: none of ours.
 ///
 /// From a gateway of the own network, tunnels come of workloads on others, whose addresses nobody sees: the certificate
@@ -89,22 +100,26 @@ pub fn verify_peer<'a>(
     ip: IpAddr,
     presented: &SpiffeId,
     strangers: Strangers,
-) -> Result<Option<&'a Arc<Workload>>, PeerMismatch> {
+) -> Result<Origin<'a>, PeerMismatch> {
     let ip = ip.to_canonical();
     let there = snapshot.workloads_by_address(&NetworkAddress::new(network.clone(), ip));
     if let Some(workload) = there.iter().find(|workload| workload.is(presented)) {
-        return Ok(Some(workload));
+        return Ok(Origin::Workload(workload));
     }
     let is_entry = |workload: &Arc<Workload>| workload.profile.kind == WorkloadKind::Entry;
     if there.iter().all(is_entry) && there.iter().any(|entry| is_named(snapshot, entry, presented)) {
-        return Ok(None);
+        return Ok(Origin::Unknown);
     }
-    if is_gateway(there) && (strangers == Strangers::Accept || snapshot.is_known_beyond(network, presented)) {
-        return Ok(None);
+    let is_let_in = || strangers == Strangers::Accept || snapshot.is_known_beyond(network, presented);
+    if let [gateway, ..] = there
+        && is_gateway(there)
+        && is_let_in()
+    {
+        return Ok(Origin::Beyond(gateway));
     }
     let presented = presented.clone();
     match (there.first(), strangers) {
-        (None, Strangers::Accept) => Ok(None),
+        (None, Strangers::Accept) => Ok(Origin::Unknown),
         (None, Strangers::Refuse) => Err(PeerMismatch::Stranger { ip, presented }),
         (Some(other), _) => Err(match other.identity() {
             Some(expected) => PeerMismatch::Identity { ip, presented, expected },

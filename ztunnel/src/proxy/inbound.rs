@@ -11,11 +11,12 @@ use hbone::record::{self, Established};
 use hbone::socket::Socket;
 use hbone::tunnel::{Timing, Tunnel, drive};
 use identity::SpiffeId;
-use mesh::{Network, Workload};
+use mesh::Network;
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
-use super::limits::{Limit, TunnelPlace};
+use super::limits::{HandshakePlace, Limit, Source, TunnelPlace};
+use super::live::Opener;
 use super::pod::{PodEnd, ServedPod};
 use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
@@ -31,7 +32,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     let (Some(peer), Some(local)) = (peer.as_socket(), local.as_socket()) else { return };
     let (from, local_ip) = (canonical(peer).ip(), canonical(local).ip());
     let Ok(socket) = Socket::from_nonblocking(socket) else { return };
-    let _place = match place(&worker, &pod, from) {
+    let source = source(&worker, &pod, from);
+    let _place = match place(&worker, &pod, source) {
         Ok(place) => place,
         Err(limit) => {
             worker.turn_away(limit, &pod, Some(from));
@@ -39,8 +41,15 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         }
     };
     // In a box of its own: a handshake takes several times what the tunnel then needs.
-    let Some(established) = Box::pin(handshake(&worker, &pod, socket, from)).await else { return };
+    let Some(established) = Box::pin(handshake(&worker, &pod, socket, source)).await else { return };
     let identity = established.peer.clone();
+    let _beyond = match source {
+        Source::Address(_) => None,
+        Source::Gateway(gateway) => match worker.shared.bounds.beyond(gateway, &identity) {
+            Ok(place) => Some(Box::new(place)),
+            Err(limit) => return worker.turn_away(limit, &pod, Some(from)),
+        },
+    };
     let source = match known_peer(&worker, &pod, from, &identity).await {
         Ok(source) => source,
         Err(error) => {
@@ -55,9 +64,8 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
         // It was on its way when the others were told.
         tunnel.leave();
     }
-    let peer_uid = source.as_ref().map(|source| source.uid.clone());
     let _open = (worker.shared.counts.tunnel(TunnelEnd::Inbound), worker.opened(&tunnel, TunnelEnd::Inbound));
-    let listed = worker.live.tunnel(&pod.uid, &tunnel, from, peer_uid);
+    let listed = worker.live.tunnel(&pod.uid, &tunnel, from, &source);
     let inbound = Rc::new(Inbound { worker: worker.clone(), pod, identity, source, from, local_ip, load });
     let ended = drive(tunnel, |request| {
         let serving = tunnelled::serve(inbound.clone(), request);
@@ -68,32 +76,37 @@ pub(super) async fn serve(worker: Rc<Worker>, arrival: Arrival) {
     tracing::debug!(%from, ended = describe(&ended), "tunnel ended");
 }
 
-/// A place among the tunnels.
-fn place(worker: &Worker, pod: &ServedPod, from: IpAddr) -> Result<TunnelPlace, Limit> {
-    let bounds = &worker.shared.bounds;
-    if let PodEnd::Own(own) = &pod.end {
-        return bounds.own_tunnel(own.limits.tunnel(from)?, &pod.uid);
-    }
+/// Where a tunnel comes from.
+fn source(worker: &Worker, pod: &ServedPod, from: IpAddr) -> Source {
     let of_many = network_of(worker, pod)
         .is_some_and(|network| is_own_gateway(&worker.shared.snapshots.load(), &network, from));
-    bounds.tunnel((!of_many).then_some(&from), &pod.uid)
+    if of_many { Source::Gateway(from) } else { Source::Address(from) }
 }
 
-/// The workload that a tunnel comes from. Where strangers are refused, a pod that was made a moment ago may not be known
+/// A place among the tunnels.
+fn place(worker: &Worker, pod: &ServedPod, source: Source) -> Result<TunnelPlace, Limit> {
+    let bounds = &worker.shared.bounds;
+    match &pod.end {
+        PodEnd::Own(own) => bounds.own_tunnel(own.limits.tunnel(source.ip())?, &pod.uid),
+        PodEnd::Captured(_) => bounds.tunnel(source, &pod.uid),
+    }
+}
+
+/// Who a tunnel comes from. Where strangers are refused, a pod that was made a moment ago may not be known
 /// yet.
 async fn known_peer(
     worker: &Worker,
     pod: &ServedPod,
     from: IpAddr,
     identity: &SpiffeId,
-) -> Result<Option<Arc<Workload>>, PeerMismatch> {
+) -> Result<Opener, PeerMismatch> {
     let deadline = Instant::now() + UNKNOWN_WAIT;
     loop {
         let known = {
             let snapshot = worker.shared.snapshots.load();
             let network = network_of(worker, pod).unwrap_or_default();
             verify_peer(&snapshot, &network, from, identity, worker.shared.settings.strangers)
-                .map(|known| known.cloned())
+                .map(Opener::from)
         };
         match known {
             Err(error) if error.is_stranger() && Instant::now() < deadline => {}
@@ -113,11 +126,12 @@ async fn handshake(
     worker: &Rc<Worker>,
     pod: &Arc<ServedPod>,
     socket: Socket,
-    from: IpAddr,
+    source: Source,
 ) -> Option<Established> {
+    let from = source.ip();
     let place = match &pod.end {
-        PodEnd::Own(own) => own.limits.handshake(from),
-        PodEnd::Captured(_) => worker.shared.bounds.handshake(&from),
+        PodEnd::Own(own) => own.limits.handshake(from).map(HandshakePlace::from),
+        PodEnd::Captured(_) => worker.shared.bounds.handshake(source, &pod.uid),
     };
     let _place = match place {
         Ok(place) => place,

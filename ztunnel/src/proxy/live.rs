@@ -4,17 +4,18 @@ use std::cell::RefCell;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hbone::tunnel::Tunnel;
 use identity::SpiffeId;
-use mesh::{ChangeSet, PodUid, Snapshot, WorkloadUid};
+use mesh::{ChangeSet, PodUid, Snapshot, Workload, WorkloadUid};
 use slab::Slab;
 
 use super::meter::Metered;
 use super::view::ConnectionView;
-use crate::decision::{Admission, Crossing, Departure};
+use crate::decision::{Admission, Crossing, Departure, Origin};
 
 mod cut;
 mod index;
@@ -43,7 +44,7 @@ struct Entry {
 #[derive(Debug)]
 enum What {
     Connection { cut: Rc<CutCell>, metered: Rc<Metered>, grounds: Grounds },
-    Tunnel { tunnel: Tunnel, from: IpAddr },
+    Tunnel { tunnel: Tunnel, from: IpAddr, is_beyond: bool },
 }
 
 /// Which peers' tunnels.
@@ -51,6 +52,8 @@ enum What {
 pub(super) enum Peers<'a> {
     /// All of them.
     All,
+    /// Those that gateways of the own network bring.
+    Beyond,
     /// Those that come, or came, from a workload, and those from its addresses.
     Of {
         /// The workload.
@@ -58,6 +61,17 @@ pub(super) enum Peers<'a> {
         /// Where it is.
         addresses: &'a [IpAddr],
     },
+}
+
+/// Who a peer's tunnel comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Opener {
+    /// This workload.
+    Workload(Arc<Workload>),
+    /// Somebody on another network, through this gateway of the own one.
+    Beyond(Arc<Workload>),
+    /// None of the mesh's workloads, as far as that is known.
+    Unknown,
 }
 
 /// On which grounds a connection may be.
@@ -94,14 +108,14 @@ impl Live {
     }
 
     /// Adds an inbound tunnel to `pod`.
-    pub(super) fn tunnel(
-        &self,
-        pod: &PodUid,
-        tunnel: &Tunnel,
-        from: IpAddr,
-        peer: Option<WorkloadUid>,
-    ) -> LiveGuard {
-        let what = What::Tunnel { tunnel: tunnel.clone(), from };
+    pub(super) fn tunnel(&self, pod: &PodUid, tunnel: &Tunnel, from: IpAddr, opener: &Opener) -> LiveGuard {
+        let (peer, is_beyond) = match opener {
+            Opener::Workload(workload) => (Some(workload.uid.clone()), false),
+            // It goes as its gateway does.
+            Opener::Beyond(gateway) => (Some(gateway.uid.clone()), true),
+            Opener::Unknown => (None, false),
+        };
+        let what = What::Tunnel { tunnel: tunnel.clone(), from, is_beyond };
         let key = self.0.borrow_mut().add(Entry { pod: pod.clone(), peer, what });
         LiveGuard { live: self.clone(), key, cut: Rc::default() }
     }
@@ -152,7 +166,7 @@ impl Live {
         let entries = self.0.borrow();
         let mut cut = 0;
         for entry in entries.at(entries.indexes.of_peers(peers)) {
-            if let What::Tunnel { tunnel, from } = &entry.what
+            if let What::Tunnel { tunnel, from, .. } = &entry.what
                 && !check(&entry.pod, *from, tunnel.peer())
             {
                 tunnel.cut();
@@ -263,6 +277,26 @@ impl LiveGuard {
     /// Whether the connection is cut, and why. Its task is woken when it is.
     pub(super) fn poll_cut(&self, cx: &Context<'_>) -> Poll<Cut> {
         self.cut.poll(cx)
+    }
+}
+
+impl Opener {
+    /// The workload that it is, where that is known.
+    pub(super) const fn workload(&self) -> Option<&Arc<Workload>> {
+        match self {
+            Self::Workload(workload) => Some(workload),
+            Self::Beyond(_) | Self::Unknown => None,
+        }
+    }
+}
+
+impl From<Origin<'_>> for Opener {
+    fn from(origin: Origin<'_>) -> Self {
+        match origin {
+            Origin::Workload(workload) => Self::Workload(workload.clone()),
+            Origin::Beyond(gateway) => Self::Beyond(gateway.clone()),
+            Origin::Unknown => Self::Unknown,
+        }
     }
 }
 

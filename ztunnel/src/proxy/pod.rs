@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use identity::SpiffeId;
 use mesh::{Snapshot, Workload};
 use smallvec::{SmallVec, smallvec};
 use socket2::Socket as RawSocket;
 
 use super::failure::Failure;
-use super::limits::Limit;
+use super::limits::{Limit, most_of};
 use super::own::OwnEnd;
 use super::shares::{Share, Shares};
 use super::workers::ListenPort;
@@ -28,6 +29,8 @@ pub struct ServedPod {
     pub(super) end: PodEnd,
     /// Connections that it has through the daemon, by who opened them.
     connections: Arc<Shares<IpAddr>>,
+    /// Those that workloads on other networks opened, by who they are: gateways bring them all.
+    beyond: Arc<Shares<SpiffeId>>,
     /// Ports of its spec that the kubelet probes.
     pub(super) probe_ports: ArcSwap<Vec<u16>>,
 }
@@ -68,6 +71,7 @@ impl ServedPod {
             names: Arc::default(),
             end,
             connections: Shares::new(connections, usize::MAX),
+            beyond: Shares::new(most_of(connections), usize::MAX),
             probe_ports: ArcSwap::default(),
         }
     }
@@ -128,5 +132,10 @@ impl ServedPod {
     /// A place among its connections for one that `source` opens.
     pub(super) fn connection(&self, source: &IpAddr) -> Result<Share<IpAddr>, Limit> {
         Ok(self.connections.take(source)?)
+    }
+
+    /// A place among those of workloads on other networks.
+    pub(super) fn connection_beyond(&self, identity: &SpiffeId) -> Result<Share<SpiffeId>, Limit> {
+        Ok(self.beyond.take(identity)?)
     }
 }

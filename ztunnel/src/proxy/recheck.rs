@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use identity::SpiffeId;
-use mesh::{ChangeSet, PodUid, Snapshot, Workload};
+use mesh::{ChangeSet, PodUid, Snapshot, Workload, WorkloadKind, WorkloadUid};
 
 use super::live::{Cut, Grounds, Live, LiveGuard, Peers};
 use super::meter::Metered;
@@ -117,7 +117,19 @@ impl Live {
             let addresses = snapshot.workload(workload).map_or(&[][..], |known| &known.addresses);
             self.recheck_tunnels(Peers::Of { workload, addresses }, may_be)
         });
-        cut.sum()
+        let cut: usize = cut.sum();
+        // Who comes through a gateway is known by an entry elsewhere, which has nothing of the tunnel but its identity.
+        let may_tell = strangers == Strangers::Refuse
+            && changes.workloads.iter().any(|workload| may_be_entry(snapshot, workload));
+        cut + if may_tell { self.recheck_tunnels(Peers::Beyond, may_be) } else { 0 }
+    }
+}
+
+/// Whether it is an entry, or may have been one: of what is gone, only its name is left.
+fn may_be_entry(snapshot: &Snapshot, workload: &WorkloadUid) -> bool {
+    match snapshot.workload(workload) {
+        Some(workload) => workload.profile.kind == WorkloadKind::Entry,
+        None => !workload.0.contains("//Pod/"),
     }
 }
 

@@ -17,8 +17,11 @@ use super::baggage;
 use super::carried::{self, Carried};
 use super::counts::TunnelEnd;
 use super::failure::Failure;
+use super::limits::Limit;
+use super::live::Opener;
 use super::meter::{Metered, Reversed};
 use super::pod::ServedPod;
+use super::shares::Share;
 use super::worker::Worker;
 use super::workers::Load;
 use crate::decision::{self, InboundError, InboundTarget, TunnelledCall};
@@ -30,8 +33,8 @@ pub(super) struct Inbound {
     pub(super) worker: Rc<Worker>,
     pub(super) pod: Arc<ServedPod>,
     pub(super) identity: SpiffeId,
-    /// The workload that the tunnel comes from.
-    pub(super) source: Option<Arc<Workload>>,
+    /// Who the tunnel comes from.
+    pub(super) source: Opener,
     pub(super) from: IpAddr,
     pub(super) local_ip: IpAddr,
     pub(super) load: Load,
@@ -45,6 +48,12 @@ struct Said {
     network: Option<Arc<str>>,
 }
 
+/// A place among a pod's connections.
+struct Place {
+    _of_source: Share<IpAddr>,
+    _beyond: Option<Box<Share<SpiffeId>>>,
+}
+
 /// Serves one request of a tunnel.
 pub(super) fn serve(inbound: Rc<Inbound>, request: Request) -> impl Future<Output = ()> {
     carried::run(Box::pin(begin(inbound, request)))
@@ -53,7 +62,7 @@ pub(super) fn serve(inbound: Rc<Inbound>, request: Request) -> impl Future<Outpu
 async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
     let Request { stream, request } = request;
     let Inbound { worker, pod, from, .. } = &*inbound;
-    let places = match (pod.connection(from), worker.shared.bounds.file(&pod.uid)) {
+    let places = match (inbound.connection(), worker.shared.bounds.file(&pod.uid)) {
         (Ok(connection), Ok(file)) => (connection, file),
         (Err(limit), _) | (_, Err(limit)) => {
             worker.turn_away(limit, pod, Some(*from));
@@ -112,6 +121,15 @@ fn refused(stream: Stream, status: u16) -> Option<Carried> {
 }
 
 impl Inbound {
+    /// A place among the pod's connections: of the tunnel's address, and where that is a gateway's, also of who opens it.
+    fn connection(&self) -> Result<Place, Limit> {
+        let beyond = match self.source {
+            Opener::Beyond(_) => Some(Box::new(self.pod.connection_beyond(&self.identity)?)),
+            Opener::Workload(_) | Opener::Unknown => None,
+        };
+        Ok(Place { _of_source: self.pod.connection(&self.from)?, _beyond: beyond })
+    }
+
     async fn relay<H: Unpin + 'static>(
         &self,
         mut stream: Stream,
@@ -174,7 +192,7 @@ impl Inbound {
             path: Path::Hbone,
             source: End {
                 addr: SocketAddr::new(self.from, 0),
-                workload: self.source.clone(),
+                workload: self.source.workload().cloned(),
                 identity: Some(self.identity.clone()),
             },
             destination: End { addr: destination, identity: local.identity(), workload: Some(local) },

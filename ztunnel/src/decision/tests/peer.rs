@@ -3,7 +3,7 @@
 use mesh::{Network, Workload, WorkloadKind};
 
 use super::samples::{World, pod, service, with_profile};
-use crate::decision::{PeerMismatch, Strangers, is_own_gateway, verify_peer};
+use crate::decision::{Origin, PeerMismatch, Strangers, is_own_gateway, verify_peer};
 
 #[test]
 fn a_peer_with_the_identity_of_the_workload_at_its_address_is_that_workload() {
@@ -57,6 +57,11 @@ fn through_the_own_networks_gateway_come_others_and_where_strangers_are_refused_
         let own = verify(&world, "10.0.1.1", "gateway", strangers).unwrap();
         assert_eq!(own.unwrap().uid, gateway.uid);
     }
+    let (snapshot, far_one) =
+        (world.store.snapshot(), "spiffe://cluster.local/ns/shop/sa/far".parse().unwrap());
+    let at = "10.0.1.1".parse().unwrap();
+    let origin = verify_peer(&snapshot, &Network::default(), at, &far_one, Strangers::Refuse).unwrap();
+    assert!(matches!(origin, Origin::Beyond(through) if through.uid == gateway.uid));
     let own = |ip: &str| is_own_gateway(&world.store.snapshot(), &Network::default(), ip.parse().unwrap());
     assert_eq!([own("::ffff:10.0.1.1"), own("10.0.1.2"), own("10.0.9.9")], [true, false, false]);
     assert_eq!(verify(&world, "10.0.1.1", "unheard-of", Strangers::Accept).unwrap(), None);
@@ -122,5 +127,8 @@ fn verify(
     let presented = format!("spiffe://cluster.local/ns/shop/sa/{name}").parse().unwrap();
     let snapshot = world.store.snapshot();
     let found = verify_peer(&snapshot, &Network::default(), ip.parse().unwrap(), &presented, strangers)?;
-    Ok(found.map(|workload| Workload::clone(workload)))
+    Ok(match found {
+        Origin::Workload(workload) => Some(Workload::clone(workload)),
+        Origin::Beyond(_) | Origin::Unknown => None,
+    })
 }

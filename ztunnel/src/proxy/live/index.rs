@@ -34,6 +34,8 @@ pub(super) struct Indexes {
     by_host: Index<Hostname>,
     /// What goes out to other networks.
     crossings: Keys,
+    /// Peers' tunnels that gateways bring: whether one may be is for entries on other networks to say.
+    beyond: Keys,
 }
 
 /// What is found by one thing that it has.
@@ -59,6 +61,9 @@ impl Indexes {
             self.by_host.add(crossing.service.hostname.clone(), key);
             self.crossings.insert(key);
         }
+        if let What::Tunnel { is_beyond: true, .. } = &entry.what {
+            self.beyond.insert(key);
+        }
     }
 
     pub(super) fn remove(&mut self, key: usize, entry: &Entry) {
@@ -78,6 +83,9 @@ impl Indexes {
         if let What::Connection { grounds: Grounds::Remote(crossing), .. } = &entry.what {
             self.by_host.remove(&crossing.service.hostname, key);
             self.crossings.remove(&key);
+        }
+        if let What::Tunnel { is_beyond: true, .. } = &entry.what {
+            self.beyond.remove(&key);
         }
     }
 
@@ -120,6 +128,7 @@ impl Indexes {
     pub(super) fn of_peers(&self, peers: Peers<'_>) -> Keys {
         match peers {
             Peers::All => self.by_source.0.values().flatten().copied().collect(),
+            Peers::Beyond => self.beyond.clone(),
             Peers::Of { workload, addresses } => {
                 let there = addresses.iter().flat_map(|address| self.by_source.of(address));
                 there.chain(self.by_peer.of(workload)).collect()

@@ -15,6 +15,7 @@ use tokio::task::{LocalSet, spawn_local};
 use super::*;
 use crate::decision::tests::samples::{self, pod, with_profile};
 use crate::decision::{Crossing, Departure, inbound_plaintext, node_local};
+use crate::proxy::live::Opener;
 
 /// The near end of a tunnel whose peer is `shop/client`, both ends driven.
 async fn tunnel() -> Tunnel {
@@ -60,7 +61,10 @@ fn is_cut(peer: Option<&str>, now: &str, told: &ChangeSet) -> bool {
         store.apply(Update { workloads, ..Update::default() });
         let (live, tunnel) = (Live::default(), tunnel().await);
         let pod = PodUid("shop-server".into());
-        let _listed = live.tunnel(&pod, &tunnel, "10.0.0.1".parse().unwrap(), peer.map(uid));
+        let opener = peer.map_or(Opener::Unknown, |peer| {
+            Opener::Workload(Arc::new(self::pod("shop", peer, "10.0.0.1", "there")))
+        });
+        let _listed = live.tunnel(&pod, &tunnel, "10.0.0.1".parse().unwrap(), &opener);
         let cut = live.recheck_peers(told, &store.snapshot(), Strangers::Accept);
         assert_eq!(cut == 1, tunnel.is_leaving());
         cut == 1
@@ -103,13 +107,58 @@ fn a_tunnel_of_whom_an_entry_names_is_cut_when_it_names_somebody_else() {
         let services = vec![Change::Upsert(named.clone())];
         store.apply(Update { workloads, services, ..Update::default() });
         let (live, tunnel) = (Live::default(), tunnel().await);
-        let _listed = live.tunnel(&PodUid("shop-server".into()), &tunnel, ip("10.0.0.1"), None);
+        let _listed = live.tunnel(&PodUid("shop-server".into()), &tunnel, ip("10.0.0.1"), &Opener::Unknown);
         assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Accept), 0);
 
         named.subject_alt_names = [id("other")].into();
         store.apply(Update { services: vec![Change::Upsert(named)], ..Update::default() });
         assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Accept), 1);
         assert!(tunnel.is_leaving());
+    });
+}
+
+#[test]
+fn a_tunnel_that_a_gateway_brings_is_cut_when_no_entry_elsewhere_is_who_opened_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let gateway = with_profile(pod("shop", "gate", "10.0.0.1", "there"), |it| it.network_gateway = true);
+        let entry = |network: &str| {
+            let uid = WorkloadUid("Kubernetes/networking.istio.io/WorkloadEntry/shop/client".into());
+            let entry = with_profile(pod("shop", "client", "10.0.9.9", ""), |it| {
+                it.kind = WorkloadKind::Entry;
+                it.network = Network::new(network);
+            });
+            Workload { uid, pod_uid: None, ..entry }
+        };
+        let told = ChangeSet { workloads: vec![entry("").uid], ..ChangeSet::default() };
+        for change in [Change::Remove(entry("").uid), Change::Upsert(entry(""))] {
+            let mut store = Store::new();
+            let server = pod("shop", "server", "10.0.0.2", "here");
+            let workloads = [server, gateway.clone(), entry("west")].map(Change::Upsert).into();
+            store.apply(Update { workloads, ..Update::default() });
+            let (live, tunnel) = (Live::default(), tunnel().await);
+            let opener = Opener::Beyond(Arc::new(gateway.clone()));
+            let _listed = live.tunnel(&PodUid("shop-server".into()), &tunnel, ip("10.0.0.1"), &opener);
+            assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Refuse), 0);
+            store.apply(Update { workloads: vec![change], ..Update::default() });
+            assert_eq!(live.recheck_peers(&changed("other"), &store.snapshot(), Strangers::Refuse), 0);
+            assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Accept), 0);
+            assert_eq!(live.recheck_peers(&told, &store.snapshot(), Strangers::Refuse), 1);
+            assert!(tunnel.is_leaving());
+        }
+    });
+}
+
+#[test]
+fn a_tunnel_that_a_gateway_brings_goes_as_the_gateway_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, async {
+        let gateway = pod("shop", "gate", "10.0.0.1", "there");
+        let (live, tunnel) = (Live::default(), tunnel().await);
+        let opener = Opener::Beyond(Arc::new(gateway.clone()));
+        let _listed = live.tunnel(&PodUid("shop-server".into()), &tunnel, ip("10.0.0.1"), &opener);
+        let found = Peers::Of { workload: &gateway.uid, addresses: &[] };
+        assert_eq!(live.recheck_tunnels(found, |_, _, _| false), 1, "by its name, once its address is gone");
     });
 }
 
