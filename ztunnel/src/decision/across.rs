@@ -11,7 +11,7 @@ use hbone::authority::{Authority, Host};
 use identity::SpiffeId;
 use mesh::{
     EgressMode, Family, GatewayHost, NamespaceSettings, Network, NetworkGateway, Service, ServiceKey,
-    Snapshot, Workload,
+    Snapshot, Workload, WorkloadUid,
 };
 
 use super::outbound::Decision;
@@ -49,11 +49,32 @@ impl Decision<'_> {
         })))
     }
 
+    /// To an endpoint on another network than the one that `refused` says cannot be reached: nothing that is wrong on the
+    /// way there is in the way of others. Where nobody is left, what was in the way is why.
+    #[cold]
+    pub(super) fn to_nearer(&self, service: &Arc<Service>, refused: Refused) -> Result<Plan, Refused> {
+        let mut out_of_reach = Vec::new();
+        let mut next = refused.refusal.network().cloned();
+        while let Some(network) = next {
+            out_of_reach.push(network);
+            let decided = self.to_endpoint(service, &out_of_reach);
+            next = match &decided {
+                Err(another) if matches!(*another.refusal, Refusal::NoEndpoint { .. }) => None,
+                Err(another) if another.refusal.network().is_some() => another.refusal.network().cloned(),
+                _ => return decided,
+            };
+        }
+        Err(refused)
+    }
+
     /// The gateway to try: any of those that were not tried in vain, as the call's random bits say; equal bits, equal
     /// choice. Those that the pod has an address for come before others.
     fn gateway(&self, network: &Network, service: &Service) -> Result<(Gateway, SpiffeId), Refusal> {
         let all = self.snapshot.gateways_of(network);
         let (network, service) = (network.clone(), service.key.hostname.0.clone());
+        if self.call.exclude_gateways.len() >= GATEWAYS {
+            return Err(Refusal::GatewaysTried { network, service });
+        }
         let Some(first) = all.first() else { return Err(Refusal::NoGateway { network, service }) };
         let mut usable: Vec<_> = all.iter().flat_map(places).collect();
         if usable.is_empty() {
@@ -102,6 +123,8 @@ pub struct Crossing {
     pub network: Network,
     /// The service that was called.
     pub service: ServiceKey,
+    /// The endpoint that was picked, which may be a pod: who that is may answer as well.
+    pub picked: Option<WorkloadUid>,
     /// The gateway's identity, as proved.
     pub gateway: SpiffeId,
     /// The identity of who answered, as proved.
@@ -143,6 +166,11 @@ impl Crossing {
             return Err(CrossingError::Gateway { network: network.clone(), gateway: gateway.clone() });
         }
         let service = snapshot.service(&self.service);
+        let picked = self.picked.as_ref().and_then(|picked| snapshot.workload(picked));
+        let picked = picked.filter(|picked| picked.profile.network == *network);
+        if picked.is_some_and(|picked| picked.is(peer)) {
+            return Ok(());
+        }
         let mut known = service.into_iter().flat_map(|it| accepted(snapshot, network, it)).peekable();
         if known.peek().is_some() {
             let is_known = known.any(|identity| identity == peer);
@@ -158,3 +186,6 @@ impl Crossing {
         Ok(())
     }
 }
+
+/// Gateways that are tried for one connection, whichever networks they lead to.
+const GATEWAYS: usize = 3;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use certs::PeerIdentities;
 use mesh::{
-    Affinity, Capture, Chosen, EndpointTarget, Family, NetworkAddress, NoEndpoint, Place, Remembered,
-    Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind, select,
+    Affinity, Capture, Chosen, EndpointTarget, Family, Network, NetworkAddress, NoEndpoint, Place,
+    Remembered, Request, Resolution, Service, ServiceKey, Snapshot, TunnelProtocol, Workload, WorkloadKind,
+    select,
 };
 
 use super::outside::outside;
@@ -85,14 +86,24 @@ impl Decision<'_> {
         if service.resolution == Resolution::Passthrough {
             return self.passed_by(service);
         }
-        let port = self.destination.port();
-        let chosen =
-            self.select(service, port, Some(Family::of(self.destination.ip()))).map_err(|source| {
-                let (namespace, service_name) =
-                    (service.key.namespace.clone(), service.key.hostname.0.clone());
-                Refused::new(Refusal::NoEndpoint { namespace, service: service_name, source })
-                    .of_service(Some(service))
-            })?;
+        match self.to_endpoint(service, &[]) {
+            Err(refused) if refused.refusal.network().is_some() => self.to_nearer(service, refused),
+            decided => decided,
+        }
+    }
+
+    /// To an endpoint on a network that is in reach.
+    pub(super) fn to_endpoint(
+        &self,
+        service: &Arc<Service>,
+        out_of_reach: &[Network],
+    ) -> Result<Plan, Refused> {
+        let (port, family) = (self.destination.port(), Some(Family::of(self.destination.ip())));
+        let chosen = self.select(service, port, family, out_of_reach).map_err(|source| {
+            let (namespace, service_name) = (service.key.namespace.clone(), service.key.hostname.0.clone());
+            Refused::new(Refusal::NoEndpoint { namespace, service: service_name, source })
+                .of_service(Some(service))
+        })?;
         self.to_upstream(Upstream::chosen(chosen, &service.key, port, Some(service)))
     }
 
@@ -133,13 +144,15 @@ impl Decision<'_> {
         service: &Service,
         port: u16,
         family: Option<Family>,
+        out_of_reach: &[Network],
     ) -> Result<Chosen, NoEndpoint> {
         let remembered = match service.load_balancing.affinity {
             Affinity::None => None,
             Affinity::ClientIp(_) => (self.call.recall)(&service.key, port),
         };
         let Call { source: client, random, exclude, .. } = *self.call;
-        let request = Request { port, family, client, random, remembered: remembered.as_ref(), exclude };
+        let remembered = remembered.as_ref();
+        let request = Request { port, family, client, random, remembered, exclude, out_of_reach };
         select(self.snapshot, &service.key, &request)
     }
 

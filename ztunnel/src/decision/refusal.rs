@@ -30,7 +30,7 @@ pub enum Refusal {
         service: Arc<str>,
     },
     /// The network has gateways, but none that can be used.
-    #[error("gateway {gateway} of network {:?}, where service {service} is, cannot be used: see what is noted of it", .network.as_str())]
+    #[error("gateway {gateway} of network {:?}, where service {service} is, cannot be used: `ztunnel status` says why", .network.as_str())]
     GatewayUnusable {
         /// `namespace/name` of the first of them.
         gateway: Arc<str>,
@@ -134,6 +134,19 @@ pub enum Refusal {
         /// Name of the waypoint.
         name: Arc<str>,
     },
+}
+
+impl Refusal {
+    /// The network that nothing of a service is reached on, where that is why.
+    pub(super) const fn network(&self) -> Option<&Network> {
+        match self {
+            Self::GatewaysTried { network, .. }
+            | Self::GatewayUnusable { network, .. }
+            | Self::NoGateway { network, .. }
+            | Self::NotCalledByName { network } => Some(network),
+            _ => None,
+        }
+    }
 }
 
 impl Refused {

@@ -29,7 +29,7 @@ impl Decision<'_> {
         if let Some(own) = self.snapshot.service_with_address(address, waypoint.port, &waypoint.namespace) {
             let family = Some(Family::of(address.ip));
             let chosen = self
-                .select(own, waypoint.port, family)
+                .select(own, waypoint.port, family, &[])
                 .map_err(|source| refused(Refusal::WaypointDown { namespace, name, source }))?;
             let upstream = Upstream::chosen(chosen, &own.key, waypoint.port, service);
             return self.by_waypoint(upstream, waypoint, own).map_err(refused);

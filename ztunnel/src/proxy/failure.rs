@@ -162,6 +162,8 @@ impl Failure {
     /// Whether another endpoint may do better: nothing was sent yet, and the fault is this endpoint's.
     pub(super) fn is_endpoints_own(&self) -> bool {
         match self {
+            // Whatever it says, it speaks for nobody but itself.
+            Self::Gateway { failure, .. } if matches!(**failure, Self::Status { .. }) => true,
             Self::Gateway { failure, .. } | Self::Nested { failure, .. } | Self::Waypoint { failure, .. } => {
                 failure.is_endpoints_own()
             }

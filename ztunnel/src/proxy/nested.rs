@@ -3,7 +3,7 @@
 //! The outer tunnel, to the network's gateway, is shared like any other. The inner one is made anew for each connection:
 //! kept, it would lead to one endpoint for ever, and which one is for the gateway to say.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use hbone::h2::{ConnectResponse, ErrorCode, Limits};
 use hbone::record::{self, Established};
 use hbone::tunnel::{Carrier, Ended, RelayError, Stream, StreamError, Timing, Tunnel, drive_nested};
 use mesh::{Family, GatewayHost, PodUid, Workload};
+use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use super::counts::{self, TunnelEnd};
@@ -66,9 +67,8 @@ impl Outbound {
         let file = || self.worker.shared.bounds.file(&self.pod.uid).map_err(|limit| self.no_file(limit));
         let files = [file()?, file()?];
         let at_gateway = |failure: Failure| failure.at_gateway(nested);
-        let gateway = self.worker.gateway(asker, nested).await.map_err(at_gateway)?;
-        let way = Way { worker: &self.worker, asker, nested, gateway };
-        let outer = way.outer().await.map_err(at_gateway)?;
+        let (way, outer) = self.outer(asker, nested).await.map_err(at_gateway)?;
+        let gateway = way.gateway;
         let through = outer.tunnel().peer().clone();
         let behind = |failure: Failure| failure.behind(nested);
         let mut inner = way.inner(outer).await.map_err(behind)?;
@@ -79,27 +79,52 @@ impl Outbound {
         let crossing = Crossing {
             network: nested.network.clone(),
             service: nested.service.clone(),
+            picked: picked.map(|picked| picked.uid.clone()),
             gateway: through,
             peer: inner.tunnel.peer().clone(),
         };
         Ok(Crossed { stream, gateway, crossing, answering, inner, files })
     }
+
+    /// A stream that the gateway has accepted, at whichever of its addresses answers.
+    async fn outer<'a>(
+        &'a self,
+        asker: &'a Asker<'a>,
+        nested: &'a Nested,
+    ) -> Result<(Way<'a>, Stream), Failure> {
+        let mut addresses = self.worker.gateway(asker, nested).await?.into_iter();
+        loop {
+            let gateway = addresses.next().ok_or_else(|| unknown_host(&nested.gateway.host))?;
+            let way = Way { worker: &self.worker, asker, nested, gateway };
+            match way.outer().await {
+                Ok(outer) => return Ok((way, outer)),
+                Err(failure) if failure.is_endpoints_own() && addresses.len() > 0 => {
+                    tracing::debug!(error = %failure, "gateway failed, trying another of its addresses");
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
 }
 
 impl Worker {
-    /// Where a gateway is; one that is known by name is looked up.
-    async fn gateway(&self, asker: &Asker<'_>, nested: &Nested) -> Result<SocketAddr, Failure> {
-        let ip = match &nested.gateway.host {
-            GatewayHost::Ip(ip) => *ip,
+    /// Where a gateway is; one that is known by name is looked up, and tried at so many of its addresses at most.
+    async fn gateway(
+        &self,
+        asker: &Asker<'_>,
+        nested: &Nested,
+    ) -> Result<SmallVec<[SocketAddr; ADDRESSES]>, Failure> {
+        let at = |ip: &IpAddr| SocketAddr::new(*ip, nested.gateway.port);
+        match &nested.gateway.host {
+            GatewayHost::Ip(ip) => Ok([at(ip)].into_iter().collect()),
             GatewayHost::Name(host) => {
                 let family = asker.workload.addresses.first().map_or(Family::V4, |own| Family::of(*own));
                 let unknown =
                     |source: LookupError| Failure::Lookup { host: host.clone(), source: Arc::new(source) };
                 let found = self.shared.resolver.lookup(host, family).await.map_err(unknown)?;
-                *found.first().ok_or_else(|| Failure::HostUnknown { host: host.clone() })?
+                Ok(found.iter().take(ADDRESSES).map(at).collect())
             }
-        };
-        Ok(SocketAddr::new(ip, nested.gateway.port))
+        }
     }
 }
 
@@ -186,9 +211,16 @@ impl Drop for Leaving {
     }
 }
 
+fn unknown_host(host: &GatewayHost) -> Failure {
+    Failure::HostUnknown { host: host.to_string().into() }
+}
+
 fn carried_no_more(error: RelayError) -> Failure {
     Failure::Stream(StreamError::TunnelEnded(Ended::Carrier(Arc::new(error))))
 }
+
+/// Addresses of a gateway that are tried for one connection, where it is known by name.
+const ADDRESSES: usize = 3;
 
 /// How long the last bytes of an inner tunnel may take to be gone, and its other end to say that it has ended.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -444,21 +444,17 @@ const fn path(plan: &Plan) -> Path {
 
 impl Tried {
     /// Has the next try go elsewhere; false where there have been enough. A gateway that failed says nothing of the
-    /// endpoints behind it.
+    /// endpoints behind it, nor of others: how many of them are tried is for the decision to say.
     fn note(&mut self, plan: &Plan, failure: &Failure) -> bool {
-        if self.endpoints.len() + self.gateways.len() + 1 >= ATTEMPTS {
-            return false;
+        if let (Plan::Nested(nested), Failure::Gateway { .. }) = (plan, failure) {
+            self.gateways.push(nested.gateway.clone());
+            return true;
         }
-        match (plan, failure) {
-            (Plan::Nested(nested), Failure::Gateway { .. }) => self.gateways.push(nested.gateway.clone()),
-            _ => match plan.picked() {
-                Some(picked) => self.endpoints.push(picked.endpoint.target.clone()),
-                None => return false,
-            },
-        }
-        true
+        let Some(picked) = plan.picked() else { return false };
+        self.endpoints.push(picked.endpoint.target.clone());
+        self.endpoints.len() < ATTEMPTS
     }
 }
 
-/// Endpoints and gateways that are tried for one connection.
+/// Endpoints that are tried for one connection.
 const ATTEMPTS: usize = 3;

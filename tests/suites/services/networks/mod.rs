@@ -12,6 +12,7 @@ use harness::{
 };
 use serde_json::{Value, json};
 
+mod around;
 mod reach;
 mod trouble;
 
@@ -37,7 +38,9 @@ impl Networks {
     pub(crate) fn with(stack: Stack, mut config: Value) -> Result<Self, LabError> {
         let lab = Lab::up(&west(stack))?;
         let wire = if stack.v4() { WIRE_V4 } else { WIRE_V6 };
-        let dns = serve::Dns::start(lab.wire(), &[(GATE, &[wire])])?;
+        // Nothing takes tunnels at the first address of the second name.
+        let both = [lab.pod("legacy/decoy").ip(), wire];
+        let dns = serve::Dns::start(lab.wire(), &[(GATE, &[wire]), (GATES, &both)])?;
         let resolvers = lab.folder().join("resolv.conf");
         fs::write(&resolvers, format!("nameserver {wire}\n"))?;
         config["dns"] = json!({ "resolvConf": resolvers });
@@ -148,3 +151,6 @@ pub(crate) const VIP_V6: SocketAddr =
 
 /// A name of the world outside of the west.
 pub(crate) const GATE: &str = "gate.test";
+
+/// Another one, of two addresses.
+pub(crate) const GATES: &str = "gates.test";

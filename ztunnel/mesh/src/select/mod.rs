@@ -33,6 +33,8 @@ pub struct Request<'a> {
     pub remembered: Option<&'a Remembered>,
     /// Endpoints that could not be dialled.
     pub exclude: &'a [EndpointTarget],
+    /// Networks that nothing leads to.
+    pub out_of_reach: &'a [Network],
 }
 
 /// An address family.
@@ -233,6 +235,9 @@ impl Choice<'_> {
         }
         let port = endpoint.port_for(self.request.port)?;
         let (workload, place) = self.resolve(&endpoint.target)?;
+        if place.network().is_some_and(|network| self.request.out_of_reach.contains(network)) {
+            return None;
+        }
         let remember = match self.service.load_balancing.affinity {
             Affinity::None => None,
             Affinity::ClientIp(timeout) => Some(timeout),
@@ -307,6 +312,16 @@ impl Choice<'_> {
 
     fn unknown(&self, target: &EndpointTarget) -> Option<WorkloadUid> {
         self.resolve(target).is_none().then(|| target.workload().cloned())?
+    }
+}
+
+impl Place {
+    /// The network that it is known to be on.
+    pub const fn network(&self) -> Option<&Network> {
+        match self {
+            Self::Address(NetworkAddress { network, .. }) | Self::Network(network) => Some(network),
+            Self::Name(_) => None,
+        }
     }
 }
 

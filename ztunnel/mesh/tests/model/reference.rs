@@ -39,7 +39,7 @@ proptest! {
         store.apply(workloads(pods.clone()));
         store.apply(services([cart.clone()]));
 
-        let request = Request { port: 80, family, client: &client, random: 0, remembered: None, exclude: &exclude };
+        let request = Request { port: 80, family, client: &client, random: 0, remembered: None, exclude: &exclude, out_of_reach: &[] };
         let allowed = allowed(&cart, &pods, &request);
         let chosen: BTreeSet<String> = (0..200)
             .filter_map(|random| select(&store.snapshot(), &cart.key, &Request { random, ..request }).ok())

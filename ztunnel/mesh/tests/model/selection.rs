@@ -349,7 +349,8 @@ impl Mesh {
         let mut asked = Asked { port: 80, family: None, random: 7, remembered: None, exclude: &[] };
         change(&mut asked);
         let Asked { port, family, random, remembered, exclude } = asked;
-        let request = Request { port, family, client: &client, random, remembered, exclude };
+        let request =
+            Request { port, family, client: &client, random, remembered, exclude, out_of_reach: &[] };
         select(&self.store.snapshot(), &self.service.key, &request)
     }
 

@@ -8,7 +8,7 @@ use mesh::{
 };
 
 use super::samples::{World, endpoint, off, pod, service, target, with_profile};
-use crate::decision::{Crossing, CrossingError, Nested, Plan, Refusal};
+use crate::decision::{Crossing, CrossingError, Gateway, Nested, Plan, Refusal};
 
 #[test]
 fn an_endpoint_on_another_network_is_reached_through_its_gateway_by_the_services_name() {
@@ -131,12 +131,80 @@ fn endpoints_here_and_there_are_drawn_alike_unless_the_service_prefers_its_netwo
 }
 
 #[test]
+fn what_is_wrong_on_the_way_to_another_network_is_in_nobody_elses_way() {
+    let mut world = World::new();
+    let near = pod("shop", "near", "10.0.1.9", "there");
+    let mut both = cart();
+    both.endpoints = both.endpoints.iter().cloned().chain([endpoint(target(&near), 80, 8080)]).collect();
+    remote(&mut world).put(near.clone()).serve(both.clone());
+    let goes_near = |world: &mut World| {
+        (0..40).all(|random| {
+            world.random = random;
+            matches!(world.call("10.1.0.1:80"), Ok(Plan::Hbone(tunnel)) if tunnel.upstream.workload.as_ref().is_some_and(|it| it.uid == near.uid))
+        })
+    };
+    assert!(!goes_near(&mut world), "some go there while one can");
+    world.tried.push(place("192.0.2.1"));
+    assert!(goes_near(&mut world), "its only gateway was tried");
+    // So many gateways are tried, and no more.
+    world.gate(gateway("west", &["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]));
+    world.tried.extend(["192.0.2.2", "192.0.2.3"].map(place));
+    assert!(goes_near(&mut world));
+    world.tried.clear();
+    world.gate(gateway("west", &[]));
+    assert!(goes_near(&mut world), "its gateway is of no use");
+    world.ungate("istio-system/west");
+    assert!(goes_near(&mut world), "it has none");
+    // A client that is held to one endpoint is held to it as long as that can be reached.
+    both.load_balancing.affinity = mesh::Affinity::ClientIp(std::time::Duration::from_secs(60));
+    let target = both.endpoints[0].target.clone();
+    world.remembered = Some(mesh::Remembered { target, index: 0 });
+    world.serve(both);
+    assert!(goes_near(&mut world), "whatever it went to before");
+    world.gate(gateway("west", &["192.0.2.1"]));
+    assert!(matches!(world.call("10.1.0.1:80"), Ok(Plan::Nested(_))));
+    // Where nobody is near, what was in the way is why.
+    world.serve(cart()).ungate("istio-system/west");
+    assert!(matches!(world.refusal("10.1.0.1:80"), Refusal::NoGateway { .. }));
+}
+
+#[test]
+fn a_pod_that_is_said_to_be_on_another_network_is_one_of_those_who_answer_there() {
+    let mut world = World::new();
+    let far = with_profile(pod("shop", "till", "10.0.1.3", "there"), |it| it.network = Network::new("west"));
+    let far = Workload { services: [cart().key].into(), ..far };
+    let mut both = cart();
+    both.endpoints = [both.endpoints[0].clone(), endpoint(target(&far), 80, 8080)].into();
+    remote(&mut world).put(far.clone()).serve(both);
+    let plans = (0..40).map(|random| {
+        world.random = random;
+        nested(world.call("10.1.0.1:80").unwrap())
+    });
+    let plans: Vec<_> = plans.collect();
+    let till = plans.iter().find(|plan| plan.identities.contains(&id("shop", "till"))).expect("it is picked");
+    let crossing = Crossing {
+        network: till.network.clone(),
+        service: till.service.clone(),
+        picked: till.upstream.workload.as_ref().map(|it| it.uid.clone()),
+        gateway: id("istio-system", "west"),
+        peer: id("shop", "till"),
+    };
+    let ask = |world: &World| crossing.ask_again(&world.store.snapshot(), &world.client);
+    assert_eq!(ask(&world), Ok(()));
+    world.put(with_profile(far.clone(), |it| it.network = Network::default()));
+    assert!(matches!(ask(&world), Err(CrossingError::Peer { .. })), "it is here");
+    world.put(with_profile(far, |it| it.service_account = "other".into()));
+    assert!(matches!(ask(&world), Err(CrossingError::Peer { .. })), "it is somebody else");
+}
+
+#[test]
 fn a_live_crossing_ends_when_its_gateway_or_its_peer_is_no_longer_who_it_was() {
     let mut world = World::new();
     remote(&mut world);
     let crossing = Crossing {
         network: Network::new("west"),
         service: cart().key,
+        picked: None,
         gateway: id("istio-system", "west"),
         peer: id("shop", "cart-2"),
     };
@@ -202,6 +270,10 @@ fn gateway(name: &str, hosts: &[&str]) -> NetworkGateway {
         port: 15008,
         identity: Some(id("istio-system", name)),
     }
+}
+
+fn place(ip: &str) -> Gateway {
+    Gateway { key: "istio-system/west".into(), host: host(ip), port: 15008 }
 }
 
 fn host(ip: &str) -> GatewayHost {

@@ -22,6 +22,8 @@ pub(super) struct World {
     pub(super) names: Vec<Arc<str>>,
     /// Gateways that could not be dialled.
     pub(super) tried: Vec<Gateway>,
+    /// Where the client's connections went so far.
+    pub(super) remembered: Option<Remembered>,
     /// Random bits of calls.
     pub(super) random: u64,
 }
@@ -36,6 +38,7 @@ impl World {
             settings: Settings { node_local: true },
             names: Vec::new(),
             tried: Vec::new(),
+            remembered: None,
             random: 1,
         };
         world.put(world.client.clone());
@@ -116,7 +119,7 @@ impl World {
 
     /// The same, after endpoints could not be dialled.
     pub(super) fn call_again(&self, destination: &str, exclude: &[EndpointTarget]) -> Result<Plan, Refused> {
-        let recall = |_: &ServiceKey, _: u16| None::<Remembered>;
+        let recall = |_: &ServiceKey, _: u16| self.remembered.clone();
         let destination = destination.parse().unwrap();
         let call = Call {
             source: &self.client,

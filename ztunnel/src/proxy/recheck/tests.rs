@@ -285,6 +285,7 @@ impl Busy {
         let crossing = Crossing {
             network: Network::new("west"),
             service: key("far.test"),
+            picked: None,
             gateway: id("gate"),
             peer: id("far"),
         };
