@@ -50,10 +50,14 @@ pub(super) fn of_object(
         waypoint: scene.waypoint(&all, Traffic::Workload, notes),
         terminating: metadata.is_deleting(),
     };
+    let reference = || ObjectRef::of(names::WORKLOAD_ENTRY, metadata);
     let Some(workload) = entry.workload(scene, profiles) else {
-        notes.add(ObjectRef::of(names::WORKLOAD_ENTRY, metadata), invalid("spec.address", &spec.address));
+        notes.add(reference(), invalid("spec.address", &spec.address));
         return None;
     };
+    if let Some(remark) = scene.networks.remark(workload.profile.network.as_str()) {
+        notes.add(reference(), remark);
+    }
     Some((workload, labels))
 }
 

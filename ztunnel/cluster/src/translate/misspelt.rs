@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::names;
 use super::note::{Notes, Remark};
-use crate::objects::{Metadata, ObjectRef, Objects, Unread};
+use super::{names, network_gateways};
+use crate::objects::{Gateway, Metadata, ObjectRef, Objects, Unread};
 use crate::suggest;
 
 /// Notes what was not read of the objects, and labels and annotations of ours that mean nothing where they are.
@@ -27,6 +27,16 @@ pub(super) fn note(objects: &Objects, notes: &mut Notes) {
     let workload_entries = objects.workload_entries.iter().map(|it| (names::WORKLOAD_ENTRY, &it.metadata));
     for gateway in &objects.gateways {
         names_of(names::GATEWAY, &gateway.metadata, notes.wide());
+        of_istio(names::GATEWAY, &gateway.metadata, &OF_GATEWAYS, notes.wide());
+        class(gateway, notes.wide());
+    }
+    for entry in &objects.workload_entries {
+        let metadata = &entry.metadata;
+        let notes = notes.of(&metadata.namespace);
+        of_istio(names::WORKLOAD_ENTRY, metadata, &OF_WORKLOADS, notes);
+    }
+    for pod in &objects.pods {
+        of_istio(names::POD, &pod.metadata, &OF_WORKLOADS, notes.of(&pod.metadata.namespace));
     }
     for (kind, metadata) in pods.chain(services).chain(service_entries).chain(workload_entries) {
         names_of(kind, metadata, notes.of(&metadata.namespace));
@@ -55,6 +65,34 @@ fn names_of(kind: &str, metadata: &Metadata, notes: &mut Notes) {
             _ => Remark::NotKnown { field, value: None, meant: nearest(name, kind).map(Into::into) },
         };
         notes.add(ObjectRef::of(kind, metadata), remark);
+    }
+}
+
+/// Notes what looks like one of these names of Istio's, and is none.
+fn of_istio(kind: &str, metadata: &Metadata, known: &[&'static str], notes: &mut Notes) {
+    let all = metadata.labels.iter().chain(metadata.annotations.0.iter());
+    // All labels of all pods come by here: few are of these domains.
+    let near = all.map(|(name, _)| name).filter(|name| DOMAINS.iter().any(|domain| name.starts_with(domain)));
+    for name in near.filter(|name| !known.contains(&&***name) && !OTHERS.contains(&&***name)) {
+        if let Some(meant) = suggest::nearest(name, known) {
+            let remark = Remark::NotKnown { field: name.clone(), value: None, meant: Some(meant.into()) };
+            notes.add(ObjectRef::of(kind, metadata), remark);
+        }
+    }
+    if let Some(value) = metadata.setting(names::TUNNEL).filter(|it| !TUNNELS.contains(it)) {
+        let meant = suggest::nearest(value, &TUNNELS).map(Into::into);
+        let (field, value) = (names::TUNNEL.into(), Some(value.into()));
+        notes.add(ObjectRef::of(kind, metadata), Remark::NotKnown { field, value, meant });
+    }
+}
+
+/// Notes a class that is nearly one of those that lead between networks.
+fn class(gateway: &Gateway, notes: &mut Notes) {
+    let class = &gateway.spec.gateway_class_name;
+    if let Some(meant) = suggest::nearest(class, &CLASSES).filter(|meant| *meant != &**class) {
+        let (field, value) = ("spec.gatewayClassName".into(), Some(class.clone()));
+        let remark = Remark::NotKnown { field, value, meant: Some(meant.into()) };
+        notes.add(ObjectRef::of(names::GATEWAY, &gateway.metadata), remark);
     }
 }
 
@@ -100,6 +138,24 @@ fn nearest(name: &str, kind: &str) -> Option<&'static str> {
 /// What a namespace may say.
 const OF_NAMESPACES: [&str; 5] =
     [names::ACCESS_LOG, names::ALLOW_EXCLUSIONS, names::EGRESS, names::EGRESS_ALLOW, names::UDP];
+
+/// What a Gateway may say about other networks.
+const OF_GATEWAYS: [&str; 3] = [names::GATEWAY_SERVICE_ACCOUNT, names::GATEWAY_TRUST_DOMAIN, names::NETWORK];
+
+/// What a workload may say about how it is reached.
+const OF_WORKLOADS: [&str; 2] = [names::NETWORK, names::TUNNEL];
+
+/// What those begin with.
+const DOMAINS: [&str; 3] = ["gateway.istio.io/", "networking.istio.io/", "topology.istio.io/"];
+
+/// Names of Istio's that are near to one of those, and mean something else.
+const OTHERS: [&str; 1] = [names::SUBZONE];
+
+/// Classes of Gateways that lead between networks.
+const CLASSES: [&str; 2] = [network_gateways::REMOTE, network_gateways::EAST_WEST];
+
+/// What the label of workloads that speak HBONE themselves may say.
+const TUNNELS: [&str; 2] = ["http", "none"];
 
 /// The label that enrols, without its domain.
 const MODE: &str = "dataplane-mode";

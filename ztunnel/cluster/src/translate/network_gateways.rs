@@ -3,8 +3,9 @@
 //! As Istio has it: a Gateway of class `istio-remote` describes a gateway that somebody else runs, on the network that its
 //! label `topology.istio.io/network` names (istio `pilot/pkg/serviceregistry/kube/controller/ambient/networks.go`); one of
 //! class `istio-east-west` is run in this cluster, by pods that name it in `gateway.networking.k8s.io/gateway-name`.
+//! The annotation `gateway.istio.io/trust-domain` is read here only: Istio expects the own trust domain of every gateway.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -24,12 +25,8 @@ pub(super) struct OwnGateways<'a>(HashSet<(&'a str, &'a str), RandomState>);
 
 impl<'a> OwnGateways<'a> {
     pub(super) fn new(objects: &'a Objects, settings: &Settings) -> Self {
-        let is_own = |gateway: &&'a Arc<Gateway>| {
-            let network = gateway.metadata.label(names::NETWORK).unwrap_or_default();
-            &*gateway.spec.gateway_class_name == EAST_WEST
-                && gateway.tunnel_listener().is_some()
-                && network == settings.network.as_str()
-        };
+        let is_own =
+            |gateway: &&'a Arc<Gateway>| is_east_west(gateway) && why_not_own(gateway, settings).is_none();
         let key = |gateway: &'a Arc<Gateway>| (&*gateway.metadata.namespace, &*gateway.metadata.name);
         Self(objects.gateways.iter().filter(is_own).map(key).collect())
     }
@@ -42,10 +39,57 @@ impl<'a> OwnGateways<'a> {
     }
 }
 
+/// The networks that Gateways lead to.
+#[derive(Debug)]
+pub(super) struct Networks<'a> {
+    own: &'a str,
+    others: BTreeSet<&'a str>,
+}
+
+impl<'a> Networks<'a> {
+    pub(super) fn new(objects: &'a Objects, settings: &'a Settings) -> Self {
+        let remote = objects.gateways.iter().filter(|gateway| is_remote(gateway));
+        let others = remote.filter_map(|gateway| gateway.metadata.label(names::NETWORK)).collect();
+        Self { own: settings.network.as_str(), others }
+    }
+
+    /// What there is to say of an object that is on that network.
+    pub(super) fn remark(&self, network: &str) -> Option<Remark> {
+        if network == self.own || self.others.contains(network) {
+            return None;
+        }
+        let mut known = format!("mesh.network is {:?}", self.own);
+        for other in &self.others {
+            known.push_str(&format!(", a Gateway leads to {other:?}"));
+        }
+        Some(Remark::NetworkUnknown { network: network.into(), known })
+    }
+}
+
 /// The gateways of other networks. One that is of no use is among them, so that it can be named as what is in the way.
 pub(super) fn all(objects: &Objects, settings: &Settings, notes: &mut Notes) -> Vec<NetworkGateway> {
+    for gateway in objects.gateways.iter().filter(|gateway| is_east_west(gateway)) {
+        if let Some(why) = why_not_own(gateway, settings) {
+            notes.add(ObjectRef::of(names::GATEWAY, &gateway.metadata), Remark::GatewayNotOwn { why });
+        }
+    }
     let remote = objects.gateways.iter().filter(|gateway| is_remote(gateway));
     remote.filter_map(|gateway| described(gateway, settings, notes)).collect()
+}
+
+fn is_east_west(gateway: &Gateway) -> bool {
+    &*gateway.spec.gateway_class_name == EAST_WEST
+}
+
+/// Why a gateway of this cluster does not lead into the own network, if it does not.
+fn why_not_own(gateway: &Gateway, settings: &Settings) -> Option<String> {
+    if gateway.tunnel_listener().is_none() {
+        return Some("it has no listener of protocol HBONE".to_owned());
+    }
+    let (network, own) =
+        (gateway.metadata.label(names::NETWORK).unwrap_or_default(), settings.network.as_str());
+    (network != own)
+        .then(|| format!("its label topology.istio.io/network is {network:?}, and mesh.network is {own:?}"))
 }
 
 /// Whether it describes a gateway that somebody else runs.
@@ -120,10 +164,10 @@ fn identity(gateway: &Gateway, settings: &Settings) -> Option<SpiffeId> {
 }
 
 /// The class of gateways that somebody else runs.
-const REMOTE: &str = "istio-remote";
+pub(super) const REMOTE: &str = "istio-remote";
 
 /// The class of gateways that take other networks' tunnels into the cluster.
-const EAST_WEST: &str = "istio-east-west";
+pub(super) const EAST_WEST: &str = "istio-east-west";
 
 /// Where a gateway takes tunnels unless its listener says otherwise.
 const HBONE_PORT: u16 = 15008;

@@ -52,6 +52,12 @@ pub enum Remark {
         /// Why.
         why: &'static str,
     },
+    /// A gateway of the own network through which nobody is let in from others.
+    #[error("tunnels from other networks are not let in through it: {why}")]
+    GatewayNotOwn {
+        /// Why.
+        why: String,
+    },
     /// Another object has its host name, and counts.
     #[error("host {host} is ignored: {winner} has it")]
     HostTaken {
@@ -85,6 +91,14 @@ pub enum Remark {
         value: Option<Arc<str>>,
         /// What was probably meant.
         meant: Option<Arc<str>>,
+    },
+    /// It is said to be on a network that nothing leads to.
+    #[error("network {network:?} has no Gateway of class istio-remote, and is not the own one: {known}")]
+    NetworkUnknown {
+        /// The network.
+        network: Arc<str>,
+        /// Which there are.
+        known: String,
     },
     /// The proxy that runs inside of a pod finds no such pod.
     #[error("its own proxy does not know it: {why}")]
@@ -169,10 +183,11 @@ impl Remark {
             Self::AttachmentRefused { .. } => "attachment_refused",
             Self::EgressNotEnforced => "egress_not_enforced",
             Self::ExclusionRefused { .. } => "exclusion_refused",
-            Self::GatewayUnusable { .. } => "gateway_unusable",
+            Self::GatewayNotOwn { .. } | Self::GatewayUnusable { .. } => "gateway_unusable",
             Self::HostPortTaken { .. } => "host_port_taken",
             Self::HostTaken { .. } => "host_taken",
             Self::InvalidValue { .. } => "invalid_value",
+            Self::NetworkUnknown { .. } => "network_unknown",
             Self::NotKnown { .. } => "not_known",
             Self::OwnPodUnknown { .. } => "own_pod_unknown",
             Self::ProxyIdle { .. } => "proxy_idle",

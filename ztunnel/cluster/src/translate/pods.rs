@@ -11,7 +11,7 @@ use super::owners::Names;
 use super::waypoints::Traffic;
 use super::workloads::{Kin, Profiles};
 use super::{Scene, enrolment, hash, names};
-use crate::objects::{Pod, Protocol};
+use crate::objects::{ObjectRef, Pod, Protocol};
 
 /// The workload that a pod is; none while it has no address, and once it has ended.
 pub(super) fn workload<'a>(
@@ -33,6 +33,9 @@ pub(super) fn workload<'a>(
         return None;
     }
     let uid = uid(pod);
+    if let Some(remark) = metadata.label(names::NETWORK).and_then(|it| scene.networks.remark(it)) {
+        notes.add(ObjectRef::of(names::POD, metadata), remark);
+    }
     let (protocol, capture) = enrolment::reach(scene, pod, &uid.0);
     let cluster = &scene.settings.cluster_id.0;
     Some(Workload {

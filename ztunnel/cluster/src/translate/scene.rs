@@ -7,7 +7,7 @@ use super::guards::Guards;
 use super::kept::Kept;
 use super::local::{self, LocalPod};
 use super::namespaces::{Namespaces, Nodes};
-use super::network_gateways::OwnGateways;
+use super::network_gateways::{Networks, OwnGateways};
 use super::note::Notes;
 use super::vips::Vips;
 use super::waypoints::Waypoints;
@@ -26,6 +26,7 @@ pub(super) struct Scene<'a> {
     pub(super) nodes: Nodes,
     pub(super) waypoints: Waypoints<'a>,
     pub(super) own_gateways: OwnGateways<'a>,
+    pub(super) networks: Networks<'a>,
     pub(super) vips: Vips<'a>,
     pub(super) guards: &'a Guards,
 }
@@ -56,6 +57,7 @@ impl<'a> Scene<'a> {
             nodes: Nodes::new(objects, kept),
             waypoints: Waypoints::new(all, settings),
             own_gateways: OwnGateways::new(all, settings),
+            networks: Networks::new(all, settings),
             vips: Vips::new(all),
             guards,
         }

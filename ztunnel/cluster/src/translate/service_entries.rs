@@ -39,7 +39,7 @@ pub(super) fn add<'a>(
         let reference = ObjectRef::of(names::SERVICE_ENTRY, &object.metadata);
         let notes = notes.of(&object.metadata.namespace);
         services::note_canary(&object.metadata, names::SERVICE_ENTRY, notes);
-        let listed = list(scene, object, workloads);
+        let listed = list(scene, object, workloads, notes);
         for host in &object.spec.hosts {
             let Some(hostname) = entries::hostname(host) else {
                 notes.add(reference.clone(), invalid("spec.hosts", host));
@@ -127,6 +127,7 @@ fn list<'a>(
     scene: &Scene<'_>,
     object: &'a ServiceEntry,
     workloads: &mut Workloads<'_>,
+    notes: &mut Notes,
 ) -> Vec<(usize, &'a WorkloadEntrySpec)> {
     let mut seen = HashSet::new();
     let mut listed = Vec::new();
@@ -137,6 +138,10 @@ fn list<'a>(
             format!("{}#{at}", spec.address)
         };
         if let Some(place) = add_listed(scene, object, &name, spec, workloads) {
+            let network = workloads.at(place).workload.profile.network.as_str();
+            if let Some(remark) = scene.networks.remark(network) {
+                notes.add(ObjectRef::of(names::SERVICE_ENTRY, &object.metadata), remark);
+            }
             listed.push((place, spec));
         }
     }

@@ -110,6 +110,78 @@ fn a_gateway_that_is_of_no_use_says_why() {
 }
 
 #[test]
+fn who_is_on_a_network_that_nothing_leads_to_is_noted() {
+    let entry = |name: &str, spec: &str| object("networking.istio.io/v1", "WorkloadEntry", name, spec);
+    let spec = format!("{REMOTE}, addresses: [{{value: 192.0.2.1}}], {LISTENER}");
+    let text = gateway("istio-system/w", "topology.istio.io/network: west", "", &spec)
+        + &entry("shop/far", "{network: west}")
+        + &entry("shop/lost", "{network: wset}")
+        + &pod("shop/pod", "10.0.0.1", "topology.istio.io/network: wset", "")
+        + &object(
+            "networking.istio.io/v1",
+            "ServiceEntry",
+            "shop/ext",
+            "{hosts: [ext.example], resolution: STATIC, ports: [{number: 80, name: http}], \
+             endpoints: [{network: west}, {network: wset}]}",
+        );
+    let why = "network \"wset\" has no Gateway of class istio-remote, and is not the own one: \
+               mesh.network is \"\", a Gateway leads to \"west\"";
+    let noted = ["Pod shop/pod", "ServiceEntry shop/ext", "WorkloadEntry shop/lost"];
+    assert_eq!(mesh_of(&text).notes(), noted.map(|who| format!("{who}: {why}")));
+}
+
+#[test]
+fn a_gateway_of_this_cluster_that_does_not_count_says_why() {
+    let note = |labels: &str, spec: &str| {
+        let mesh = mesh_of(&gateway("istio-system/gate", labels, "", spec));
+        mesh.notes().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let spec = format!("gatewayClassName: istio-east-west, {LISTENER}");
+    assert_eq!(note("", &spec), [""; 0]);
+    let shut = "Gateway istio-system/gate: tunnels from other networks are not let in through it: ";
+    let label = "its label topology.istio.io/network is \"west\", and mesh.network is \"\"";
+    assert_eq!(note("topology.istio.io/network: west", &spec), [format!("{shut}{label}")]);
+    let deaf = "it has no listener of protocol HBONE";
+    assert_eq!(note("", &spec.replace("HBONE", "TLS")), [format!("{shut}{deaf}")]);
+}
+
+#[test]
+fn a_slip_in_what_is_said_of_networks_is_noted() {
+    let spec = format!("{REMOTE}, addresses: [{{value: 192.0.2.1}}], {LISTENER}");
+    let label = "topology.istio.io/network: west";
+    let known = "gateway.istio.io/service-account: w";
+    for (text, note) in [
+        (
+            gateway("a/w", label, "gateway.istio.io/service-acount: w", &spec),
+            "Gateway a/w: gateway.istio.io/service-acount is not known, \
+             did you mean \"gateway.istio.io/service-account\"?",
+        ),
+        (
+            gateway("a/w", "topology.istio.io/network: west, topology.istio.io/netwrok: west", known, &spec),
+            "Gateway a/w: topology.istio.io/netwrok is not known, did you mean \"topology.istio.io/network\"?",
+        ),
+        (
+            gateway("a/w", "", "", "gatewayClassName: istio-remotte"),
+            "Gateway a/w: spec.gatewayClassName: \"istio-remotte\" is not known, did you mean \"istio-remote\"?",
+        ),
+        (
+            pod("a/p", "10.0.0.1", "networking.istio.io/tunel: http", ""),
+            "Pod a/p: networking.istio.io/tunel is not known, did you mean \"networking.istio.io/tunnel\"?",
+        ),
+        (
+            pod("a/p", "10.0.0.1", "networking.istio.io/tunnel: htp", ""),
+            "Pod a/p: networking.istio.io/tunnel: \"htp\" is not known, did you mean \"http\"?",
+        ),
+    ] {
+        assert_eq!(mesh_of(&text).notes(), [note]);
+    }
+    let quiet = gateway("a/w", label, known, &spec)
+        + &gateway("a/x", "", "", "gatewayClassName: istio-waypoint")
+        + &pod("a/p", "10.0.0.1", "topology.istio.io/subzone: z, networking.istio.io/tunnel: http", "");
+    assert_eq!(mesh_of(&quiet).notes(), [""; 0]);
+}
+
+#[test]
 fn other_classes_lead_nowhere_and_a_remote_gateway_is_nobodys_waypoint() {
     let label = "topology.istio.io/network: west";
     for class in ["istio", "istio-waypoint", "istio-east-west", "istio-remot"] {
