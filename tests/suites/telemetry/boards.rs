@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -68,6 +69,14 @@ fn traffic(mesh: &Mesh) -> Result<(), LabError> {
     let (client, near, server) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.pod("shop/server"));
     let printer = mesh.pod("legacy/printer");
     findings(mesh)?;
+    mesh.apply(ELSEWHERE)?;
+    eventually("nothing leads to the other network", || {
+        let failed = client
+            .connect((ELSEWHERE_VIP, 80).into())
+            .map_or(true, |mut stream| !matches!(stream.read(&mut [0]), Ok(1..)));
+        let tries = mesh.daemon("node1").scrape()?.sum("ambient_crossings_total", &[("network", "east")]);
+        Ok((failed && tries.is_some()).then_some(()))
+    })?;
     let (echo, close, plain) =
         (server.serve(0, serve::echo())?, near.serve(0, serve::echo())?, printer.serve(0, serve::echo())?);
     mesh.apply(
@@ -208,6 +217,27 @@ fn grouped_by(query: &str) -> Vec<String> {
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(1).expect("the workspace has a root").to_owned()
 }
+
+/// A service on a network whose gateway is of no use.
+const ELSEWHERE: &str = "\
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: east, namespace: legacy, labels: {topology.istio.io/network: east}}
+spec: {gatewayClassName: istio-remote, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: shop}
+spec: {clusterIP: 10.96.9.9, selector: {app: far}, ports: [{port: 80}]}
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: far, namespace: shop}
+spec: {network: east, labels: {app: far}}
+";
+
+/// Its address.
+const ELSEWHERE_VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 9, 9));
 
 /// Where daemons tell their metrics.
 const METRICS: u16 = 15020;

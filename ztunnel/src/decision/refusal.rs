@@ -138,7 +138,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The network that nothing of a service is reached on, where that is why.
-    pub(super) const fn network(&self) -> Option<&Network> {
+    pub const fn network(&self) -> Option<&Network> {
         match self {
             Self::GatewaysTried { network, .. }
             | Self::GatewayUnusable { network, .. }

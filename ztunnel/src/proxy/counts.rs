@@ -5,6 +5,7 @@ use std::time::Duration;
 use daemon::logs::PolicyRef;
 use daemon::metrics::{BoundedCounters, Metrics, RegisterError};
 use hbone::pool::PoolCounts;
+use mesh::Network;
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use crate::enrol::UdpSeen;
@@ -25,6 +26,8 @@ pub struct ProxyMetrics {
     decisions: BoundedCounters,
     /// Of them: no policy had to decide. What most connections are counted under.
     permitted_freely: IntCounter,
+    /// Tries to get to other networks, by network and outcome.
+    crossings: BoundedCounters,
     /// Connections to unknown destinations where a namespace's egress settings have a say, by outcome.
     pub egress: BoundedCounters,
     /// Live connections that were cut, by reason.
@@ -112,6 +115,12 @@ impl ProxyMetrics {
             )?,
             permitted_freely: decisions.with(&["", "", "", Decision::Allow.label(), "no_policy"]),
             decisions,
+            crossings: metrics.bounded_counters(
+                "ambient_crossings_total",
+                "Tries to get to services on other networks.",
+                &["network", "outcome"],
+                MAX_CROSSINGS,
+            )?,
             egress: metrics.bounded_counters(
                 "ambient_egress_total",
                 "Connections to destinations outside of the mesh, from namespaces that restrict or log them.",
@@ -208,6 +217,11 @@ impl ProxyMetrics {
     /// A tunnel came up that no revocation list finds by all numbers of its peer's chain.
     pub(super) fn untracked(&self, end: TunnelEnd) {
         self.untracked.with_label_values(&[end.reporter()]).inc();
+    }
+
+    /// A connection got to another network, or did not and why.
+    pub(super) fn crossed(&self, network: &Network, failure: Option<&'static str>) {
+        self.crossings.inc(&[network.as_str(), failure.unwrap_or("connected")]);
     }
 
     /// An upstream was reached on that path, or was not and why.
@@ -321,6 +335,9 @@ const fn rule_label(rule: Option<usize>) -> &'static str {
         Some(_) => "16+",
     }
 }
+
+/// Networks that are told apart times outcomes: a mesh has few of either.
+const MAX_CROSSINGS: usize = 1000;
 
 /// Policies and rules that are told apart. A node's pods are subject to fewer; those of a mesh that changes all day may be more.
 const MAX_DECISIONS: usize = 2000;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use certs::{ConfigError, Unavailable, describe};
+use certs::{ConfigError, PeerError, Unavailable, describe};
 use daemon::metrics::ResponseFlag;
 use hbone::record::HandshakeError;
 use hbone::tunnel::StreamError;
@@ -31,7 +31,7 @@ pub(super) enum Failure {
     #[error("destination refuses the connection: {}", describe(.0))]
     Destination(InboundError),
     /// The gateway of another network failed, and not what is behind it.
-    #[error("gateway {gateway} of network {:?}: {failure}", .network.as_str())]
+    #[error("gateway {gateway} of network {:?}: {failure}{}", .network.as_str(), expected(failure))]
     Gateway { gateway: Arc<str>, network: Network, failure: Box<Self> },
     /// The name has no address.
     #[error("host {host} has no address")]
@@ -187,12 +187,24 @@ impl Failure {
     }
 }
 
+/// Where it is said whom to expect at a gateway, where somebody else is there.
+fn expected(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Tls { source, .. } => match **source {
+            HandshakeError::Peer(PeerError::IdentityMismatch { .. }) => {
+                ", as gateway.istio.io/service-account of the Gateway says, or NAME-istio-remote without it"
+            }
+            _ => "",
+        },
+        _ => "",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::iter::once;
 
     use authz::{Denied, DenyReason, PolicyName};
-    use certs::PeerError;
     use hbone::tunnel::Ended;
     use identity::SpiffeId;
     use mesh::{Isolated, WorkloadUid};
@@ -311,6 +323,11 @@ mod tests {
         assert_eq!(failure.to_string(), format!("gateway gates/west of network \"west\": {}", late()));
         assert_eq!((failure.flag(), failure.label()), (ResponseFlag::NetworkPolicy, "timeout"));
         assert!(failure.is_endpoints_own());
+        let other: SpiffeId = "spiffe://cluster.local/ns/gates/sa/other".parse().unwrap();
+        let source =
+            HandshakeError::Peer(PeerError::IdentityMismatch { got: other.clone(), want: other.into() });
+        let mismatch = Failure::Tls { address: at(15008), source: Arc::new(source) }.at_gateway(&nested);
+        assert!(mismatch.to_string().ends_with(", or NAME-istio-remote without it"), "{mismatch}");
         let refused = Failure::Status { status: 401 }.behind(&nested);
         let text = "behind gateway gates/west of network \"west\": peer answered with status 401";
         assert_eq!((refused.to_string().as_str(), refused.flag()), (text, ResponseFlag::Deny));

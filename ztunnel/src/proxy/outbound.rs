@@ -209,6 +209,9 @@ impl Outbound {
             Plan::Passthrough { destination, .. } => self.dial(*destination).await,
         };
         worker.count_dial(path(plan).as_str(), began, &carried);
+        if let Plan::Nested(nested) = plan {
+            worker.shared.counts.crossed(&nested.network, carried.as_ref().err().map(Failure::label));
+        }
         carried
     }
 
@@ -386,6 +389,9 @@ impl Outbound {
         if let Failure::Refused(refused) = &failure {
             opening.service = refused.service.clone();
             opening.destination.workload = refused.workload.clone();
+            if let Some(network) = refused.refusal.network() {
+                self.worker.shared.counts.crossed(network, Some(failure.label()));
+            }
             match &*refused.refusal {
                 Refusal::UnknownDestination { .. } => self.count_egress("denied"),
                 Refusal::PlaintextRefused { denied, .. } => {
