@@ -144,6 +144,12 @@ impl StatusFolder {
         }
     }
 
+    /// Uids of the pods of which a proxy of their own says that it captures them, as their files are called.
+    pub fn themselves(&self) -> BTreeSet<String> {
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        files.filter_map(|path| Some(node(&path)?.strip_prefix(POD)?.to_owned())).collect()
+    }
+
     fn write<'a>(&self, node: &str, pod_uids: impl IntoIterator<Item = &'a str>) -> Result<(), ReportError> {
         let report = Report { pods: pod_uids.into_iter().map(Arc::from).collect() };
         let text = serde_json::to_vec(&report).expect("a list of texts is always JSON");
@@ -214,6 +220,9 @@ mod tests {
         status.report_itself("uid-1").unwrap();
         let before = status.read();
         assert!(before.captures("any", "uid-1") && !before.captures("any", "uid-2"));
+        status.report("node-1", ["uid-3"]).unwrap();
+        assert_eq!(status.themselves(), BTreeSet::from(["uid-1".to_owned()]));
+        fs::remove_file(folder.path().join("status/node-1.json")).unwrap();
         let forged = folder.path().join("status/pod_uid-1.json");
         fs::write(&forged, r#"{"pods":["uid-1","uid-2"]}"#).unwrap();
         assert_eq!(status.read(), before);

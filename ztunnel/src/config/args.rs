@@ -7,7 +7,7 @@ use daemon::config::{ConfigErrors, Configured, OptionFlags, Options};
 
 use crate::config::{Config, OPTIONS};
 
-/// Runs the daemon of a node. Flags win over environment variables, which win over the file.
+/// Runs the daemon of a node, or of one pod. Flags win over environment variables, which win over the file.
 #[derive(Clone, Debug, Args)]
 pub struct ProxyArgs {
     /// Checks the configuration, says what is wrong with it, and ends.

@@ -229,7 +229,17 @@ impl Config {
         env: impl Fn(&str) -> Option<String>,
         flags: &Flags,
     ) -> Result<Self, ConfigErrors> {
-        OPTIONS.resolve(Self::default(), file, env, flags)?.checked()
+        let config = OPTIONS.resolve(Self::default(), file, &env, flags)?;
+        if config.pod.is_none() {
+            return config.checked();
+        }
+        OPTIONS.resolve(Self::inside(), file, &env, flags)?.checked()
+    }
+
+    /// The defaults of a daemon inside of a pod, where loopback is all containers'.
+    fn inside() -> Self {
+        let usual = Self::default();
+        Self { listen: ListenConfig { admin: None, ..usual.listen }, ..usual }
     }
 
     fn checked(self) -> Result<Self, ConfigErrors> {

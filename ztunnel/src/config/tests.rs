@@ -35,6 +35,15 @@ fn the_proxy_of_a_single_pod_needs_no_node_where_it_has_a_token() {
 }
 
 #[test]
+fn inside_of_a_pod_the_admin_address_is_off_unless_it_is_set() {
+    let small = SMALL.replace("node: node-1", "node: node-1\npod: shop/cart");
+    assert_eq!(resolve(&small).unwrap().listen.admin, None);
+    let set = resolve(&format!("{small}listen:\n  admin: 127.0.0.1:15000\n")).unwrap();
+    assert_eq!(set.listen.admin, Some(([127, 0, 0, 1], 15000).into()));
+    assert!(resolve(SMALL).unwrap().listen.admin.is_some());
+}
+
+#[test]
 fn examples_of_daemons_have_whole_configurations() {
     let pod = configured(include_str!("../../../deploy/examples/dedicated/pod.yaml"));
     assert_eq!(pod.pod.map(|pod| pod.to_string()).as_deref(), Some("bank/ledger"));

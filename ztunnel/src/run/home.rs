@@ -11,6 +11,7 @@ use cluster::LocalPod;
 use daemon::drain::Drain;
 use daemon::ready::Readiness;
 use daemon::tasks::Tasks;
+use mesh::Snapshots;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -85,6 +86,13 @@ impl Home {
                 tasks.spawn("capture status", pod.report(told, first))
             }
         };
+    }
+
+    /// Keeps the folder of reports free of those of pods that are gone. Those inside of pods leave it to nodes' daemons.
+    pub(super) fn tidy(&self, config: &Config, snapshots: Snapshots, tasks: &Tasks) {
+        if let Self::Node = self {
+            tasks.spawn("stale reports", status::forget_gone(config.source.status.clone(), snapshots));
+        }
     }
 
     /// What is left to do at the end. A node's pods stay captured: the next daemon takes them up. So does the only pod

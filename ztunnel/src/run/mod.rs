@@ -119,6 +119,7 @@ async fn run(
     let (events, told) = ProxyEvents::new(captured.clone(), workers.clone(), &shared, others);
     let enrolment = home.enrol(&config, events)?;
     let departure = home.departure(&enrolment, follow.local_pods(), &drain, &tasks);
+    home.tidy(&config, shared.snapshots.clone(), &tasks);
     home.report(&config, told.clone(), &readiness, &tasks);
     tasks.spawn("pod metrics", pod_metrics.follow(told.clone(), follow.local_pods()));
     let dns_tasks = Tasks::new(OnPanic::Abort, shared.counts.panics.clone());

@@ -1,11 +1,13 @@
 //! Tells the other nodes what is captured here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use certs::describe;
 use cluster::StatusFolder;
 use daemon::ready::{Readiness, ReadyTask};
+use mesh::Snapshots;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -29,6 +31,37 @@ pub(super) async fn of_node(folder: PathBuf, node: String, mut told: Told, ready
         }
         if told.changed().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Takes away reports of pods of which the mesh has known nothing for a while: nobody does once a pod has gone whose proxy
+/// was killed, or was told to end before the mesh heard that the pod was deleted.
+pub(super) async fn forget_gone(folder: PathBuf, snapshots: Snapshots) {
+    let folder = StatusFolder::new(folder);
+    let mut unknown: BTreeMap<String, u32> = BTreeMap::new();
+    loop {
+        sleep(LOOK).await;
+        let snapshot = snapshots.load_full();
+        if snapshot.workloads().next().is_none() {
+            // Nothing was read as yet.
+            continue;
+        }
+        let is_unknown =
+            |uid: &String| snapshot.workload_by_pod_uid(&mesh::PodUid(uid.as_str().into())).is_none();
+        let found = folder.themselves().into_iter().filter(is_unknown);
+        let counted = found.map(|uid| {
+            let looks = unknown.get(&uid).copied().unwrap_or_default();
+            (uid, looks + 1)
+        });
+        unknown = counted.collect();
+        for uid in unknown.iter().filter(|(_, looks)| **looks > LOOKS).map(|(uid, _)| uid) {
+            match folder.withdraw_itself(uid) {
+                Ok(()) => tracing::info!(pod = uid, "report of a pod that has gone was taken away"),
+                Err(error) => {
+                    tracing::warn!(error = describe(&error), "report of a pod that has gone is left")
+                }
+            }
         }
     }
 }
@@ -116,5 +149,47 @@ fn captured(pods: &[PodStatus]) -> Vec<String> {
     captured.map(|pod| pod.pod.uid.to_string()).collect()
 }
 
+/// How often reports are looked at, and how often a pod must not have been known before: ten minutes. A mesh is read sooner
+/// than that.
+const LOOK: Duration = Duration::from_secs(60);
+const LOOKS: u32 = 10;
+
 /// How long before a report that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cluster::{Reported, Settings, read, translate};
+    use mesh::Store;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn reports_of_pods_that_are_gone_are_taken_away_after_a_while_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = StatusFolder::new(folder.path().to_owned());
+        for uid in ["here", "gone"] {
+            status.report_itself(uid).unwrap();
+        }
+        let mut store = Store::new();
+        let snapshots = store.snapshots();
+        let look = async {
+            sleep(LOOK * LOOKS * 2).await;
+            assert_eq!(status.themselves().len(), 2, "nothing is known of any pod");
+            let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: b, uid: here}, \
+                       spec: {nodeName: n}, status: {phase: Running, podIP: 10.0.0.1}}";
+            let (objects, _) = read(Path::new("test.yaml"), pod);
+            store.apply(translate(&objects, &Reported::default(), &Settings::default()).update);
+            sleep(LOOK * LOOKS + LOOK / 2).await;
+            assert_eq!(status.themselves().len(), 2, "it may not be known yet");
+            sleep(LOOK).await;
+            assert_eq!(status.themselves(), ["here".to_owned()].into());
+        };
+        tokio::select! {
+            () = forget_gone(folder.path().to_owned(), snapshots) => panic!("it looks on"),
+            () = look => {}
+        }
+    }
+}

@@ -65,11 +65,13 @@ pub(super) fn render(summary: &Value) -> String {
     lines.join("\n") + "\n"
 }
 
-/// How much there is to mend. What is ignored is not: it may be meant for somebody else.
+/// How much there is to mend; a daemon that is not ready is one thing. What is ignored is not: it may be meant for
+/// somebody else.
 pub(super) fn findings(summary: &Value) -> usize {
     let source = &summary["source"];
     let lists = [&summary["pods"]["problems"], &source["problems"], &source["notes"]];
-    lists.into_iter().map(|items| list(items).len()).sum()
+    usize::from(text(&summary["ready"]) != "ready")
+        + lists.into_iter().map(|it| list(it).len()).sum::<usize>()
 }
 
 fn denied_by(denial: &Value) -> String {
@@ -103,7 +105,8 @@ mod tests {
             "workloads": [1, 2, 3], "services": [], "policies": [1],
             "source": { "problems": [], "notes": ["policy: port is not seen"], "ignored": ["Sidecar shop/x"] },
         });
-        assert_eq!(findings(&summary("ready", &dump, &json!([]))), 2);
+        assert_eq!(findings(&summary("ready\n", &dump, &json!([]))), 2);
+        assert_eq!(findings(&summary("waiting for: enrolment\n", &dump, &json!([]))), 3);
         let connections = json!([{ "path": "hbone" }, { "path": "direct" }, { "path": "hbone" }]);
         assert_eq!(
             render(&summary("ready\n", &dump, &connections)),

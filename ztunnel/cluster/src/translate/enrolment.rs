@@ -41,7 +41,7 @@ pub(super) fn reach(scene: &Scene<'_>, pod: &Pod, uid: &str) -> (TunnelProtocol,
 
 /// Whether a pod asks to be captured by a proxy that runs inside of it, and not by its node's daemon.
 pub(super) fn has_own_proxy(metadata: &Metadata) -> bool {
-    metadata.setting(names::PROXY) == Some(names::DEDICATED)
+    metadata.annotation(names::PROXY) == Some(names::DEDICATED)
 }
 
 /// Whether a workload says that it speaks HBONE itself.

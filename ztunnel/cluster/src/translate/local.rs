@@ -113,7 +113,12 @@ fn local(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> LocalPod {
 /// Whether it is for us to capture: for its node's daemon, or for the proxy of its own that it asks for.
 fn is_ours(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> bool {
     let (enrolled, apart) = (enrolment::is_enrolled(scene, pod), enrolment::has_own_proxy(&pod.metadata));
-    let Scope::Pod(_) = scene.settings.scope else { return enrolled && !apart };
+    let Scope::Pod(_) = scene.settings.scope else {
+        if enrolled && apart && !scene.reported.captures(&pod.spec.node_name, &pods::uid(pod).0) {
+            notes.add(ObjectRef::of(names::POD, &pod.metadata), Remark::OwnProxyMissing);
+        }
+        return enrolled && !apart;
+    };
     let why = match (enrolled, apart) {
         (true, true) => return true,
         (true, false) => {

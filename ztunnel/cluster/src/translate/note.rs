@@ -100,6 +100,9 @@ pub enum Remark {
         /// Which there are.
         known: String,
     },
+    /// A pod asks for a proxy of its own, and none captures it.
+    #[error("it is captured by nobody: it asks for a proxy of its own, and none says that it captures it")]
+    OwnProxyMissing,
     /// The proxy that runs inside of a pod finds no such pod.
     #[error("its own proxy does not know it: {why}")]
     OwnPodUnknown {
@@ -190,6 +193,7 @@ impl Remark {
             Self::NetworkUnknown { .. } => "network_unknown",
             Self::NotKnown { .. } => "not_known",
             Self::OwnPodUnknown { .. } => "own_pod_unknown",
+            Self::OwnProxyMissing => "own_proxy_missing",
             Self::ProxyIdle { .. } => "proxy_idle",
             Self::ReadStrictly { .. } => "read_strictly",
             Self::RuleDropped { .. } => "rule_dropped",

@@ -44,6 +44,10 @@ fn a_pod_with_a_proxy_of_its_own_is_captured_by_that_and_by_nobody_else() {
     ] {
         let text = annotated(annotations, labels) + &pod("shop/web", "10.0.0.2", AMBIENT, HERE);
         assert_eq!(mesh_of(&text).local("shop/cart").enrolled, of_node, "{annotations} {labels}");
+        let missing = "Pod shop/cart: it is captured by nobody: it asks for a proxy of its own, \
+                       and none says that it captures it";
+        let nobody = own.is_ok().then(|| missing.to_owned());
+        assert_eq!(mesh_of(&text).notes(), nobody.into_iter().collect::<Vec<_>>(), "{annotations} {labels}");
         let (objects, _) = cluster::read(Path::new("test.yaml"), &text);
         let mesh = Mesh::of(translate(&objects, &Reported::default(), &inside));
         let local: Vec<_> =
@@ -52,6 +56,18 @@ fn a_pod_with_a_proxy_of_its_own_is_captured_by_that_and_by_nobody_else() {
         let said = own.err().map(|why| format!("Pod shop/cart: its own proxy leaves it alone: {why}"));
         assert_eq!(mesh.notes(), said.into_iter().collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_pod_that_its_own_proxy_captures_is_nothing_to_speak_of_for_its_node() {
+    let text = annotated("ambient.mesh/proxy: dedicated", "istio.io/dataplane-mode: ambient");
+    let (objects, _) = cluster::read(Path::new("test.yaml"), &text);
+    let of_node = Settings { scope: Scope::Node("node-1".into()), ..Settings::default() };
+    let silent = Mesh::of(translate(&objects, &Reported::default(), &of_node));
+    let uid = silent.local("shop/cart").uid.0.clone();
+    assert_eq!(silent.notes().len(), 1);
+    let reported = Reported::default().with_itself(&uid);
+    assert_eq!(Mesh::of(translate(&objects, &reported, &of_node)).notes(), [""; 0]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(super) const DNS: &[Opt<Config>] = &[
         env: "ZTUNNEL_DNS_RESOLV_CONF",
         value: "PATH",
         help: "The node's own resolver configuration: where queries of pods with dnsPolicy Default \
-               go.",
+               go. With pod it is the pod's, and the daemon asks nobody in it for itself.",
         set: |config, text| set(&mut config.dns.resolv_conf, text),
         show: |config| config.dns.resolv_conf.show(),
     },

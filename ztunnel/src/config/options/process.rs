@@ -19,7 +19,8 @@ pub(super) const LISTEN: &[Opt<Config>] = &[
         env: "ZTUNNEL_ADMIN_ADDRESS",
         value: "ADDRESS",
         help: "Loopback address of the admin server, for what changes nothing: any process of the \
-               node can connect to it. Or off.",
+               node can connect to it. Or off, as it is with pod unless set: there, any container \
+               can connect to it.",
         set: |config, text| set(&mut config.listen.admin, text),
         show: |config| config.listen.admin.show(),
     },
@@ -49,7 +50,9 @@ pub(super) const LISTEN: &[Opt<Config>] = &[
         key: "listen.readiness",
         env: "ZTUNNEL_READINESS_ADDRESS",
         value: "ADDRESS",
-        help: "Address of /healthz/ready and /healthz/live. Or off.",
+        help: "Address of /healthz/ready and /healthz/live. With pod, plaintext reaches it past \
+               policies where it is on [::] only, listen.metrics alike: on 0.0.0.0 the kubelet's \
+               probe is refused under STRICT. Or off.",
         set: |config, text| set(&mut config.listen.readiness, text),
         show: |config| config.listen.readiness.show(),
     },
