@@ -162,8 +162,8 @@ pub(super) const LIMITS: &[Opt<Config>] = &[
         key: "limits.handshakesPerSource",
         env: "ZTUNNEL_MAX_HANDSHAKES_PER_SOURCE",
         value: "COUNT",
-        help: "TLS handshakes in progress at a time from one source address to all pods of the node, so \
-               that a single pod cannot take them all.",
+        help: "TLS handshakes in progress at a time from one source address to all pods of the daemon, \
+               so that a single pod cannot take them all.",
         set: |config, text| set(&mut config.limits.handshakes_per_source, text),
         show: |config| config.limits.handshakes_per_source.show(),
     },
