@@ -3,6 +3,7 @@
 mod report;
 mod story;
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::thread;
 
@@ -79,7 +80,8 @@ pub(crate) fn build_ztunnel(debug: bool) -> Result<PathBuf, XtaskError> {
     println!("building ztunnel ({profile}): minutes, the first time");
     // Without optimisation as the tests build it, so that it is built once for both.
     let of: &[&str] = if debug { &["--workspace"] } else { &["-p", "ztunnel"] };
-    run(cargo().args(["build", "--profile", profile]).args(of).args(["--bin", "ztunnel"]))?;
+    let quiet = (!io::stderr().is_terminal()).then_some("-q");
+    run(cargo().arg("build").args(quiet).args(["--profile", profile]).args(of).args(["--bin", "ztunnel"]))?;
     Ok(target_folder().join(folder).join("ztunnel"))
 }
 

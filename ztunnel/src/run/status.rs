@@ -176,13 +176,14 @@ mod tests {
         let mut store = Store::new();
         let snapshots = store.snapshots();
         let look = async {
-            sleep(LOOK * LOOKS * 2).await;
+            // Between two looks, so that it is known which of them sees what.
+            sleep(LOOK * LOOKS * 2 + LOOK / 2).await;
             assert_eq!(status.themselves().len(), 2, "nothing is known of any pod");
             let pod = "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: b, uid: here}, \
                        spec: {nodeName: n}, status: {phase: Running, podIP: 10.0.0.1}}";
             let (objects, _) = read(Path::new("test.yaml"), pod);
             store.apply(translate(&objects, &Reported::default(), &Settings::default()).update);
-            sleep(LOOK * LOOKS + LOOK / 2).await;
+            sleep(LOOK * LOOKS).await;
             assert_eq!(status.themselves().len(), 2, "it may not be known yet");
             sleep(LOOK).await;
             assert_eq!(status.themselves(), ["here".to_owned()].into());
