@@ -1,8 +1,10 @@
 //! How much may come to the daemon's own pod. It is at the node's own addresses, where all reach it that reach the node: what
 //! they take there must not be missing to pods.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use daemon::limits::source_of;
 
 use super::limits::Limit;
 use super::shares::{Share, Shares};
@@ -22,12 +24,12 @@ pub(super) struct OwnLimits {
 impl OwnLimits {
     /// A place among the handshakes in progress.
     pub(super) fn handshake(&self, source: IpAddr) -> Result<Share<IpAddr>, Limit> {
-        self.handshakes.take(&network(source)).map_err(|_full| Limit::MetricsPod)
+        self.handshakes.take(&source_of(source)).map_err(|_full| Limit::MetricsPod)
     }
 
     /// A place among the tunnels.
     pub(super) fn tunnel(&self, source: IpAddr) -> Result<Share<IpAddr>, Limit> {
-        self.tunnels.take(&network(source)).map_err(|_full| Limit::MetricsPod)
+        self.tunnels.take(&source_of(source)).map_err(|_full| Limit::MetricsPod)
     }
 }
 
@@ -37,14 +39,6 @@ impl Default for OwnLimits {
             handshakes: Shares::new(HANDSHAKES, HANDSHAKES_EACH),
             tunnels: Shares::new(TUNNELS, TUNNELS_EACH),
         }
-    }
-}
-
-/// An IPv4 address, or the network of an IPv6 address.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64).into(),
     }
 }
 

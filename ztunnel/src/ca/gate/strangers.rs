@@ -1,7 +1,8 @@
 //! Whoever has proven nothing yet, by where the call comes from.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use daemon::limits::source_of;
 use tokio::time::Instant;
 
 use super::rates::Rates;
@@ -29,14 +30,11 @@ impl Strangers {
     }
 }
 
-/// What one caller may well have all addresses of: of IPv6, a network of 64 bits (RFC 4291 §2.5.1).
+/// The source that tries are counted for, as messages name it.
 fn place(peer: IpAddr) -> String {
-    match peer.to_canonical() {
+    match source_of(peer) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & u128::MAX << 64);
-            format!("{network}/64")
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     }
 }
 
