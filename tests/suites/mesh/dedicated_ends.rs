@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::dedicated::{PORT, cluster, daemon_of, options, spoken, with_own_proxies};
 use crate::enrolment::traces;
+use crate::state_folder::dataplane_mode;
 
 #[test]
 fn a_pods_own_proxy_that_is_told_to_end_drains_and_leaves_the_pod_shut() -> Result<(), LabError> {
@@ -62,7 +63,7 @@ fn told_to_end(stack: Stack) -> Result<(), LabError> {
 #[test]
 fn a_pod_that_is_deleted_or_leaves_the_mesh_is_drained_and_left_as_it_was() -> Result<(), LabError> {
     let deleted = json!({ "metadata": { "deletionTimestamp": "2030-01-01T00:00:00Z" } });
-    let leaves = json!({ "metadata": { "labels": { "istio.io/dataplane-mode": "none" } } });
+    let leaves = dataplane_mode("none");
     for (stack, patch, first) in [
         (Stack::Dual, &deleted, Ending::Told),
         (Stack::V6, &deleted, Ending::Signal),
@@ -120,12 +121,7 @@ fn a_pod_that_left_the_mesh_while_its_proxy_was_dead_is_opened_by_the_next_one()
         let daemon = daemon_of(&mesh, &client);
         daemon.kill()?;
         until_refused("it is shut", &client, printer.at(PORT))?;
-        mesh.patch(
-            "Pod",
-            "shop",
-            "client",
-            &json!({ "metadata": { "labels": { "istio.io/dataplane-mode": "none" } } }),
-        )?;
+        mesh.patch("Pod", "shop", "client", &dataplane_mode("none"))?;
         daemon.run()?;
         until_served("nobody captures it", &client, printer.at(PORT))?;
         eventually("nothing is left in it", || {

@@ -8,6 +8,8 @@ use e2e::calls::{exchange, opened, outbound, shop, until_served};
 use harness::{LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
+use crate::state_folder::dataplane_mode;
+
 /// Where servers serve.
 const PORT: u16 = 8080;
 
@@ -39,8 +41,7 @@ fn toggled(stack: Stack) -> Result<(), LabError> {
         });
         let toggled = (0..6).try_for_each(|round| {
             let mode = if round % 2 == 0 { "none" } else { "ambient" };
-            let label = json!({ "metadata": { "labels": { "istio.io/dataplane-mode": mode } } });
-            mesh.patch("Pod", "shop", "client", &label)?;
+            mesh.patch("Pod", "shop", "client", &dataplane_mode(mode))?;
             let phase = if round % 2 == 0 { "draining" } else { "captured" };
             eventually(phase, || {
                 Ok(mesh.daemon("node1").phase(&client)?.filter(|it| it.phase == phase).map(drop))

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use e2e::calls::{echoed, opened, shop};
 use harness::{Lab, LabError, Mesh, MeshOptions, Node, Stack, WIRE_V4, WIRE_V6, eventually, serve};
-use serde_json::json;
+
+use crate::state_folder::dataplane_mode;
 
 #[test]
 fn the_nodes_own_rules_routes_and_settings_are_the_same_before_during_and_after_a_mesh()
@@ -35,12 +36,7 @@ fn the_nodes_own_rules_routes_and_settings_are_the_same_before_during_and_after_
     }
     unchanged("with connections on every path")?;
     drop(live);
-    mesh.patch(
-        "Pod",
-        "shop",
-        "client",
-        &json!({ "metadata": { "labels": { "istio.io/dataplane-mode": "none" } } }),
-    )?;
+    mesh.patch("Pod", "shop", "client", &dataplane_mode("none"))?;
     eventually("the pod is let go of", || Ok(mesh.daemon("node1").phase(&client)?.is_none().then_some(())))?;
     unchanged("with a pod that has left")?;
     mesh.daemon("node1").kill()?;

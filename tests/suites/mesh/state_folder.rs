@@ -88,6 +88,7 @@ fn names(folder: &Path) -> Result<Vec<String>, LabError> {
     Ok(names)
 }
 
-fn dataplane_mode(mode: &str) -> serde_json::Value {
+/// Of a namespace or pod: whether it is in the mesh.
+pub(crate) fn dataplane_mode(mode: &str) -> serde_json::Value {
     json!({ "metadata": { "labels": { "istio.io/dataplane-mode": mode } } })
 }
