@@ -70,10 +70,8 @@ fn an_exclusion_opens_no_port_that_policy_guards() -> Result<(), LabError> {
         })
     };
     past_the_mesh()?;
-    for (kind, spec, why) in GUARDS {
-        mesh.apply(&format!(
-            "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: guard, namespace: shop}}\nspec: {spec}\n"
-        ))?;
+    for (kind, spec, why, _) in GUARDS {
+        mesh.apply(&guard(kind, spec))?;
         until_refused(&format!("{spec} guards the port"), &batch, picky.at(OPEN))?;
         until_served("the mesh is let in", &client, picky.at(OPEN))?;
         assert!(notes(&mesh)?.contains(why), "{why:?} is not in {}", notes(&mesh)?);
@@ -101,25 +99,72 @@ fn an_exclusion_is_honoured_where_policy_lets_everybody_in_anyway() -> Result<()
     })
 }
 
-/// What guards the port of a pod against clients outside of the mesh, and what is said of the exclusion then.
-const GUARDS: [(&str, &str, &str); 4] = [
-    ("PeerAuthentication", "{mtls: {mode: STRICT}}", "port 9400 is under STRICT mutual TLS"),
+#[test]
+fn a_bypass_of_inbound_capture_opens_no_pod_that_policy_guards() -> Result<(), LabError> {
+    let mut cluster = shop(Stack::V4);
+    let annotation = "ambient.istio.io/bypass-inbound-capture";
+    cluster.pod(PodSpec::new("shop", "picky").node("node1").annotation(annotation, "true"));
+    let mesh = Mesh::up(&cluster)?;
+    let (client, picky, batch) = (mesh.pod("shop/client"), mesh.pod("shop/picky"), mesh.pod("legacy/batch"));
+    let _own = picky.serve(OPEN, serve::echo())?;
+    assert!(inbound_is_seen(&mesh, &batch, picky.at(OPEN))?);
+    let refused = |why: &str| format!("Pod shop/picky: {annotation} is not honoured: {why}");
+    let said = notes(&mesh)?;
+    assert!(said.contains(&refused("namespace shop does not allow exclusions")), "{said}");
+
+    mesh.patch("Namespace", "", "shop", &allowing())?;
+    let past_the_mesh = || {
+        eventually("the bypass is honoured", || {
+            Ok(matches!(inbound_is_seen(&mesh, &batch, picky.at(OPEN)), Ok(false)).then_some(()))
+        })
+    };
+    past_the_mesh()?;
+    for (kind, spec, _, why) in GUARDS {
+        mesh.apply(&guard(kind, spec))?;
+        until_refused(&format!("{spec} guards the pod"), &batch, picky.at(OPEN))?;
+        until_served("the mesh is let in", &client, picky.at(OPEN))?;
+        let said = notes(&mesh)?;
+        assert!(said.contains(&refused(why)), "{why:?} is not in {said}");
+        mesh.delete(kind, "shop", "guard")?;
+        past_the_mesh()?;
+    }
+    Ok(())
+}
+
+/// What guards the port of a pod against clients outside of the mesh, and what is said of the exclusion of that port then,
+/// and of all.
+const GUARDS: [(&str, &str, &str, &str); 4] = [
+    (
+        "PeerAuthentication",
+        "{mtls: {mode: STRICT}}",
+        "port 9400 is under STRICT mutual TLS",
+        "STRICT mutual TLS applies",
+    ),
     (
         "AuthorizationPolicy",
         "{action: DENY, rules: [{from: [{source: {notPrincipals: [\"*\"]}}], to: [{operation: {ports: [\"9400\"]}}]}]}",
         "port 9400 is under a DENY policy",
+        "DENY policy shop/guard applies",
     ),
     (
         "AuthorizationPolicy",
         "{action: ALLOW, rules: [{from: [{source: {namespaces: [shop]}}]}]}",
         "ALLOW policies apply, and would not be asked about port 9400",
+        "ALLOW policy shop/guard applies",
     ),
     (
         "AuthorizationPolicy",
         "{action: ALLOW, rules: [{from: [{source: {principals: [\"*\"]}}], to: [{operation: {ports: [\"9400\"]}}]}]}",
         "ALLOW policies apply, and would not be asked about port 9400",
+        "ALLOW policy shop/guard applies",
     ),
 ];
+
+fn guard(kind: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1\nkind: {kind}\nmetadata: {{name: guard, namespace: shop}}\nspec: {spec}\n"
+    )
+}
 
 /// The usual pods, and one that wants a port kept from capture.
 fn mesh(stack: Stack) -> Result<Mesh, LabError> {

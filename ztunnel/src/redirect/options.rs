@@ -11,7 +11,7 @@ pub struct CaptureOptions {
     /// Whether DNS queries go to the daemon. Default true; annotation `ambient.istio.io/dns-capture`.
     pub dns: bool,
     /// Whether inbound plaintext goes to the daemon. Default true; annotation
-    /// `ambient.istio.io/bypass-inbound-capture` turns it off (ingress gateways).
+    /// `ambient.istio.io/bypass-inbound-capture` turns it off (ingress gateways), where its namespace gives leave.
     pub inbound: bool,
     /// Interfaces whose incoming connections are the pod's outbound ones (virtual machines in the pod); annotation
     /// `istio.io/reroute-virtual-interfaces`.

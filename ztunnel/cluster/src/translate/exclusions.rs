@@ -3,9 +3,10 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use authz::PolicyName;
 use ipnet::IpNet;
 
-use super::namespaces::invalid;
+use super::namespaces::{invalid, truth};
 use super::note::{ExclusionRefusal, Notes, Remark};
 use super::{Scene, egress, names};
 use crate::objects::{Metadata, ObjectRef, Pod};
@@ -32,11 +33,8 @@ impl Exclusions {
         if asked.iter().all(|annotation| metadata.annotation(annotation).is_none()) {
             return Self::default();
         }
-        let allowed =
-            scene.namespaces.of(&metadata.namespace).and_then(|it| it.setting(names::ALLOW_EXCLUSIONS));
         let reference = ObjectRef::of(names::POD, metadata);
-        if allowed != Some("true") {
-            let why = ExclusionRefusal::NamespaceForbids(metadata.namespace.clone());
+        if let Some(why) = forbidden(scene, metadata) {
             for annotation in asked.into_iter().filter(|it| metadata.annotation(it).is_some()) {
                 notes.add(reference.clone(), Remark::ExclusionRefused { annotation, why: why.clone() });
             }
@@ -68,6 +66,19 @@ impl Exclusions {
     }
 }
 
+/// Whether a pod's inbound plaintext stays untouched: that excludes all ports, and for all it takes what it takes for one.
+pub(super) fn bypasses_inbound(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> bool {
+    let metadata = &pod.metadata;
+    if truth(metadata, names::POD, names::BYPASS_INBOUND, notes) != Some(true) {
+        return false;
+    }
+    let why = forbidden(scene, metadata).or_else(|| refusal(scene, metadata, None));
+    let Some(why) = why else { return true };
+    let remark = Remark::ExclusionRefused { annotation: names::BYPASS_INBOUND, why };
+    notes.add(ObjectRef::of(names::POD, metadata), remark);
+    false
+}
+
 struct Wish<'a> {
     metadata: &'a Metadata,
     notes: &'a mut Notes,
@@ -95,18 +106,28 @@ impl Wish<'_> {
     }
 }
 
+/// Why a pod's namespace gives no leave for any exclusion.
+fn forbidden(scene: &Scene<'_>, metadata: &Metadata) -> Option<ExclusionRefusal> {
+    let namespace = &metadata.namespace;
+    let said = scene.namespaces.of(namespace).and_then(|it| it.setting(names::ALLOW_EXCLUSIONS));
+    (said != Some("true")).then(|| ExclusionRefusal::NamespaceForbids(namespace.clone()))
+}
+
 /// Why connections to a port, or to all ports, may not be kept from capture.
 fn refusal(scene: &Scene<'_>, metadata: &Metadata, port: Option<u16>) -> Option<ExclusionRefusal> {
     let Metadata { namespace, labels, .. } = metadata;
     let namespace: &Arc<str> = namespace;
     if scene.guards.refuses_plaintext(namespace, labels, port) {
-        return Some(port.map_or(ExclusionRefusal::SourcesStrict, ExclusionRefusal::PortStrict));
+        return Some(port.map_or(ExclusionRefusal::AllStrict, ExclusionRefusal::PortStrict));
     }
-    if scene.guards.may_not_allow(namespace, labels, port) {
-        return Some(port.map_or(ExclusionRefusal::SourcesAllow, ExclusionRefusal::PortAllow));
+    let named = |policy: &PolicyName| Arc::from(policy.to_string());
+    if let Some(policy) = scene.guards.may_not_allow(namespace, labels, port) {
+        let all = || ExclusionRefusal::AllAllow(named(policy));
+        return Some(port.map_or_else(all, ExclusionRefusal::PortAllow));
     }
-    let denied = scene.guards.may_deny(namespace, labels, port);
-    denied.then(|| port.map_or(ExclusionRefusal::SourcesDenied, ExclusionRefusal::PortDenied))
+    let policy = scene.guards.may_deny(namespace, labels, port)?;
+    let all = || ExclusionRefusal::AllDenied(named(policy));
+    Some(port.map_or_else(all, ExclusionRefusal::PortDenied))
 }
 
 const INBOUND_PORTS: &str = "traffic.sidecar.istio.io/excludeInboundPorts";

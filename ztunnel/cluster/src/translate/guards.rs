@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use authz::{Action, Match, Policy, Rule, Scope};
+use authz::{Action, Match, Policy, PolicyName, Rule, Scope};
 
 use super::namespaces::Namespaces;
 use super::network_policies::NetworkPolicies;
@@ -55,27 +55,43 @@ impl Guards {
         self.modes.refuses_plaintext(namespace, labels, port)
     }
 
-    /// Whether a DENY policy may deny a connection to a workload's port; without one, to any.
-    pub(super) fn may_deny(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> bool {
+    /// A DENY policy that may deny a connection to a workload's port; without one, to any.
+    pub(super) fn may_deny(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+        port: Option<u16>,
+    ) -> Option<&PolicyName> {
         let mut denying = self.applying(namespace, labels).filter(|policy| policy.action == Action::Deny);
-        denying.any(|policy| policy.rules.iter().any(|rule| may_match(rule, port)))
+        let denying = denying.find(|policy| policy.rules.iter().any(|rule| may_match(rule, port)));
+        denying.map(|policy| &policy.name)
     }
 
-    /// Whether ALLOW policies apply to a workload, and none allows everybody to connect to a port; without one, to all.
-    pub(super) fn may_not_allow(&self, namespace: &str, labels: &Labels, port: Option<u16>) -> bool {
-        let allowing = self.applying(namespace, labels).filter(|policy| policy.action == Action::Allow);
-        let mut allowing = allowing.peekable();
-        allowing.peek().is_some()
-            && !allowing.any(|policy| policy.rules.iter().any(|rule| matches_everybody(rule, port)))
+    /// An ALLOW policy that applies to a workload, where none allows everybody to connect to a port; without one, to all.
+    pub(super) fn may_not_allow(
+        &self,
+        namespace: &str,
+        labels: &Labels,
+        port: Option<u16>,
+    ) -> Option<&PolicyName> {
+        let mut allowing =
+            self.applying(namespace, labels).filter(|policy| policy.action == Action::Allow).peekable();
+        let first = &allowing.peek()?.name;
+        let is_open = allowing.any(|policy| policy.rules.iter().any(|rule| matches_everybody(rule, port)));
+        (!is_open).then_some(first)
     }
 
     /// The policies in force that apply to a workload.
-    fn applying<'a>(&'a self, namespace: &'a str, labels: &'a Labels) -> impl Iterator<Item = &'a Policy> {
-        let selecting: Vec<_> = self.selecting(namespace, labels).collect();
+    fn applying<'a, 'of>(
+        &'a self,
+        namespace: &'of str,
+        labels: &'of Labels,
+    ) -> impl Iterator<Item = &'a Policy> {
+        let selecting: Vec<_> = self.selecting(namespace, labels).cloned().collect();
         let concerns = move |policy: &&Policy| match policy.scope {
             Scope::Global => true,
             Scope::Namespace => &*policy.name.namespace == namespace,
-            Scope::WorkloadSelector => selecting.contains(&&Arc::from(policy.name.to_string())),
+            Scope::WorkloadSelector => selecting.contains(&Arc::from(policy.name.to_string())),
         };
         self.policies.iter().filter(|policy| !policy.dry_run).filter(concerns)
     }

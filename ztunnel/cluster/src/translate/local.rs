@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mesh::PodUid;
 
 use super::egress::UdpMode;
-use super::exclusions::Exclusions;
+use super::exclusions::{self, Exclusions};
 use super::namespaces::truth;
 use super::note::{Notes, Remark};
 use super::{Scene, Scope, egress, enrolment, names, pods};
@@ -140,7 +140,7 @@ fn capture(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> PodCapture {
     let interfaces = interfaces.split(',').map(str::trim).filter(|name| !name.is_empty());
     PodCapture {
         dns,
-        inbound: truth(metadata, names::POD, names::BYPASS_INBOUND, notes) != Some(true),
+        inbound: !exclusions::bypasses_inbound(scene, pod, notes),
         virtual_interfaces: interfaces.map(Arc::from).collect(),
         // The namespace alone decides: who makes pods must not open what its operator shut.
         udp: scene.namespaces.of(&metadata.namespace).map(|it| egress::udp(it, notes)).unwrap_or_default(),

@@ -213,11 +213,24 @@ impl Remark {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum ExclusionRefusal {
+    /// All ports are wanted, and ALLOW policies apply, which would not be asked.
+    #[error("ALLOW policy {0} applies, and would not be asked: it takes one that allows everybody")]
+    AllAllow(Arc<str>),
+    /// All ports are wanted, and a DENY policy applies to one.
+    #[error("DENY policy {0} applies: it takes one that selects other pods")]
+    AllDenied(Arc<str>),
+    /// All ports are wanted, and plaintext is not accepted at one.
+    #[error(
+        "STRICT mutual TLS applies: it takes a PeerAuthentication that selects the pod and is PERMISSIVE at all ports"
+    )]
+    AllStrict,
     /// The namespace denies unknown destinations.
     #[error("namespace {0} denies unknown destinations")]
     EgressDenied(Arc<str>),
     /// The namespace doesn't allow any.
-    #[error("namespace {0} does not allow exclusions")]
+    #[error(
+        "namespace {0} does not allow exclusions: it takes ambient.mesh/allow-exclusions: \"true\" on it"
+    )]
     NamespaceForbids(Arc<str>),
     /// ALLOW policies apply, and would not be asked about the port.
     #[error("ALLOW policies apply, and would not be asked about port {0}")]
@@ -228,15 +241,6 @@ pub enum ExclusionRefusal {
     /// Plaintext is not accepted at the port.
     #[error("port {0} is under STRICT mutual TLS")]
     PortStrict(u16),
-    /// ALLOW policies apply, and would not be asked about the sources.
-    #[error("ALLOW policies apply, and would not be asked")]
-    SourcesAllow,
-    /// Sources can't be excluded from some ports only, and one port is under a DENY policy.
-    #[error("a DENY policy applies")]
-    SourcesDenied,
-    /// Sources can't be excluded from some ports only, and plaintext is not accepted at one port.
-    #[error("STRICT mutual TLS applies")]
-    SourcesStrict,
 }
 
 /// Notes while they are made: each is said once.

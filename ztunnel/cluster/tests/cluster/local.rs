@@ -8,7 +8,8 @@ use crate::mesh_of::{Mesh, mesh_of, namespace, object, pod};
 
 const HERE: &str = "spec: {nodeName: node-1}";
 
-fn annotated(annotations: &str, labels: &str) -> String {
+/// A pod of this node with annotations and labels.
+pub(crate) fn annotated(annotations: &str, labels: &str) -> String {
     pod("shop/cart", "10.0.0.1", labels, HERE)
         .replace("status:", &format!("  annotations: {{{annotations}}}\nstatus:"))
 }
@@ -141,7 +142,7 @@ fn annotations_say_how_a_pod_is_captured() {
          istio.io/reroute-virtual-interfaces: \"k6t-eth0, tap0\"",
         "",
     );
-    let mesh = mesh_of(&text);
+    let mesh = mesh_of(&(namespace("shop", "ambient.mesh/allow-exclusions: \"true\"") + &text));
     let capture = &mesh.local("shop/cart").capture;
     assert_eq!((capture.dns, capture.inbound), (Some(false), false));
     let interfaces: Vec<_> = capture.virtual_interfaces.iter().map(|name| &**name).collect();
@@ -181,7 +182,7 @@ fn exclusions_need_the_namespace_s_leave() {
     assert_eq!(
         refused.notes()[0],
         "Pod shop/cart: traffic.sidecar.istio.io/excludeInboundPorts is not honoured: \
-         namespace shop does not allow exclusions"
+         namespace shop does not allow exclusions: it takes ambient.mesh/allow-exclusions: \"true\" on it"
     );
     let allowed = mesh_of(&(namespace("shop", "ambient.mesh/allow-exclusions: \"true\"") + &wish));
     let exclusions = &allowed.local("shop/cart").capture.exclusions;

@@ -19,4 +19,5 @@ mod services;
 mod translator;
 mod watch;
 mod waypoints;
+mod wishes;
 mod workloads;

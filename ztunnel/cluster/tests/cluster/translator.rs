@@ -12,6 +12,7 @@ const PLACES: &[&[&str]] = &[
     &[
         "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}}",
         "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {istio.io/use-waypoint: way, ambient.mesh/egres: deny}}}",
+        "{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {ambient.mesh/allow-exclusions: \"true\", ambient.mesh/udp: deny}}}",
     ],
     &[
         "{apiVersion: v1, kind: Namespace, metadata: {name: bank, labels: {istio.io/dataplane-mode: ambient}}}",
@@ -27,6 +28,7 @@ const PLACES: &[&[&str]] = &[
     ],
     &[
         "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {istio.io/dataplane-mode: Ambient}, annotations: {ambient.mesh/udp: deny}}, spec: {nodeName: node-1}, status: {podIP: 10.0.0.4}}",
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {app: cart}, annotations: {ambient.istio.io/bypass-inbound-capture: \"true\", ambient.istio.io/dns-capture: \"false\"}}, spec: {nodeName: node-1}, status: {podIP: 10.0.0.4}}",
     ],
     &[
         "{apiVersion: v1, kind: Pod, metadata: {name: ledger, namespace: bank}, spec: {nodeName: node-9}, status: {podIP: 10.0.0.1}}",
