@@ -63,5 +63,71 @@ fn counted_and_denied(stack: Stack, length: f64) -> Result<(), LabError> {
     eventually("it passes again", || Ok(echoed(&from_client, &serving).then_some(())))
 }
 
+/// Who says that DNS is not captured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Uncaptured {
+    /// The configuration of the daemons.
+    Daemon,
+    /// The namespace.
+    Namespace,
+    /// The pod.
+    Pod,
+}
+
+#[test]
+fn no_query_passes_for_dns_where_udp_is_denied_and_dns_is_not_captured() -> Result<(), LabError> {
+    for says in [Uncaptured::Daemon, Uncaptured::Namespace, Uncaptured::Pod] {
+        let stack = if says == Uncaptured::Namespace { Stack::V6 } else { Stack::V4 };
+        not_captured(says, stack)?;
+    }
+    Ok(())
+}
+
+fn not_captured(says: Uncaptured, stack: Stack) -> Result<(), LabError> {
+    const OFF: &str = "ambient.istio.io/dns-capture: \"false\"";
+    let shop = if says == Uncaptured::Namespace { OFF } else { "" };
+    let mesh = mesh_over(stack, shop, json!({ "dns": { "enabled": says != Uncaptured::Daemon } }))?;
+    let dns = serve::Dns::start(mesh.wire(), &[("example.test", &[WIRE_V4])])?;
+    let (client, outsider, here) = (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.daemon("node1"));
+    if says == Uncaptured::Pod {
+        let wish = json!({ "metadata": { "annotations": { "ambient.istio.io/dns-capture": "false" } } });
+        mesh.patch("Pod", "shop", "client", &wish)?;
+    }
+    // Whatever this is, it is no name server.
+    let anybody = outsider.udp(53)?;
+    anybody.set_read_timeout(Some(SILENCE))?;
+    let connected = || -> Result<UdpSocket, LabError> {
+        let socket = client.udp(0)?;
+        socket.set_read_timeout(Some(SILENCE))?;
+        socket.connect(outsider.at(53))?;
+        Ok(socket)
+    };
+    let live = eventually("port 53 is one like others", || {
+        let socket = connected()?;
+        Ok(echoed(&socket, &anybody).then_some(socket))
+    })?;
+    let sent = [("namespace", "shop"), ("direction", "sent"), ("outcome", "passed")];
+    here.wait_metric("ambient_udp_packets_total", &sent, |packets| packets >= 1.0)?;
+
+    mesh.apply(&namespace(&format!(
+        "ambient.mesh/udp: deny{}{shop}",
+        if shop.is_empty() { "" } else { ", " }
+    )))?;
+    eventually("a flow that was there is cut", || Ok((!echoed(&live, &anybody)).then_some(())))?;
+    assert!(!echoed(&connected()?, &anybody), "a new one is refused, or goes elsewhere");
+    let refused = [("namespace", "shop"), ("direction", "sent"), ("outcome", "refused")];
+    here.wait_metric("ambient_udp_packets_total", &refused, |packets| packets >= 1.0)?;
+    let notes = here.get("/config_dump/source")?.body;
+    let note = "namespace shop has ambient.mesh/udp: deny, which queries would get around";
+    assert_eq!(notes.contains(note), says == Uncaptured::Pod, "{notes}");
+    let answer = client.output("dig +short +tries=1 +timeout=1 example.test A")?.stdout;
+    if says == Uncaptured::Pod {
+        assert_eq!(answer.trim(), WIRE_V4.to_string(), "its queries are captured nevertheless");
+    } else {
+        assert_eq!(dns.asked(), [""; 0], "{answer}");
+    }
+    Ok(())
+}
+
 /// How long no answer means that there is none.
 const SILENCE: Duration = Duration::from_millis(300);

@@ -16,7 +16,7 @@ use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
 use crate::netlink::NetlinkSocket;
 use crate::netns::{PodNetns, in_netns};
 use crate::redirect::{
-    Capture, CaptureOptions, CapturePhase, DnsOrigins, ListenError, Marks, PodListeners, PodSockets,
+    Capture, CaptureOptions, CapturePhase, DNS_PORT, DnsOrigins, ListenError, Marks, PodListeners, PodSockets,
     SocketTuning,
 };
 
@@ -155,25 +155,27 @@ impl Enrolled {
         }
     }
 
-    /// Notes what became known of the pod, and captures by other options.
+    /// Notes what became known of the pod, and captures by other options. Where the pod holds the port for its DNS queries
+    /// they go uncaptured, which is an error; all else is in force nevertheless.
     pub(super) fn update(
         &mut self,
         means: &Means,
         pod: &Pod,
         options: &CaptureOptions,
     ) -> Result<(), EnrolError> {
-        if options.dns && self.listeners.dns.udp.is_empty() {
-            return Err(ListenError::PortHeld { port: crate::redirect::DNS_PORT }.into());
-        }
-        if self.capture.options() != options {
+        let is_held = options.dns && self.listeners.dns.udp.is_empty();
+        let options = CaptureOptions { dns: options.dns && !is_held, ..options.clone() };
+        let is_changed = *self.capture.options() != options;
+        if is_changed {
             self.look_at_udp();
-            self.capture.update(options.clone())?;
+            self.capture.update(options)?;
             self.announcements.discard();
-        } else if *self.pod == *pod {
-            return Ok(());
         }
-        self.pod = Arc::new(pod.clone());
-        self.remember(means)
+        if is_changed || *self.pod != *pod {
+            self.pod = Arc::new(pod.clone());
+            self.remember(means)?;
+        }
+        if is_held { Err(ListenError::PortHeld { port: DNS_PORT }.into()) } else { Ok(()) }
     }
 
     /// Redirects nothing new from now on.

@@ -16,7 +16,7 @@ pub struct CaptureOptions {
     /// Interfaces whose incoming connections are the pod's outbound ones (virtual machines in the pod); annotation
     /// `istio.io/reroute-virtual-interfaces`.
     pub virtual_interfaces: Vec<InterfaceName>,
-    /// What becomes of UDP that is not DNS. Default it passes; `ambient.mesh/udp` of the namespace.
+    /// What becomes of UDP that is not captured DNS. Default it passes; `ambient.mesh/udp` of the namespace.
     pub udp: UdpRule,
     /// Connections that stay untouched.
     pub exclusions: Exclusions,

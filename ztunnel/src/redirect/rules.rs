@@ -42,7 +42,7 @@ fn kept_alive(body: &mut String, marks: Marks) {
     // The daemon's connections may have the very addresses and ports of one that is redirected: the client's, towards
     // the pod, or the pod's, towards a name server. A zone for what it sends keeps the two entries apart; answers are
     // told apart by what they answer to.
-    let own = [format!("meta mark {socket:#010x} ct original zone set 1")];
+    let own = [format!("meta mark {socket:#010x} ct original zone set {OWN_ZONE}")];
     chain(body, "raw_output", "type filter hook output priority -300", &own);
     // The daemon reaches the pod over loopback, under the client's address; the answers must find the way back.
     let opened = [format!(
@@ -91,36 +91,56 @@ fn outbound(marks: Marks, options: &CaptureOptions) -> Vec<String> {
     rules
 }
 
-/// Counts UDP that is not DNS, and refuses it where that is wanted: also of flows that are there already. No answer to a
-/// query of the pod's is taken for one unless the query was seen.
+/// Counts UDP that is not DNS of the mesh, and refuses it where that is wanted: also of flows that are there already.
+///
+/// DNS of the mesh is what the pod asks the daemon, what the daemon asks, and, where the pod's queries are captured, what
+/// others ask the pod. A query that is not captured may go anywhere, and carry anything: it is a datagram like others. So
+/// is one of a flow that was there before capture, which nothing redirects any more, and one of a virtual machine.
 fn datagrams(body: &mut String, marks: Marks, options: &CaptureOptions) {
     let verdict = match options.udp {
         UdpRule::Pass => "",
         UdpRule::Refuse => " reject with icmpx type admin-prohibited",
     };
-    let rules = |near: &str, counted: &[String]| {
-        let mut rules = vec!["meta l4proto != udp accept".to_owned(), format!("{near} \"lo\" accept")];
-        if near == "oifname" {
-            rules.push(format!("meta mark {:#010x} accept", marks.socket));
-            // Queries that were redirected to the daemon: the hook still names the interface that they were meant for.
-            rules.push(format!("ct mark {:#010x} accept", marks.redirected));
-        }
-        rules.push("udp dport 53 accept".to_owned());
-        rules.push("udp sport 53 ct direction reply accept".to_owned());
-        rules.extend(counted.iter().map(|counted| format!("{counted}{verdict}")));
-        rules
-    };
+    let counted = |counter: &str| format!("counter name \"{counter}\"{verdict}");
+    let not_udp = || "meta l4proto != udp accept".to_owned();
+    let mut incoming = vec![
+        not_udp(),
+        "iifname \"lo\" accept".to_owned(),
+        // Answers to the daemon, as its queries go by their mark.
+        format!("ct original zone {OWN_ZONE} accept"),
+    ];
+    let mut outgoing = vec![
+        not_udp(),
+        "oifname \"lo\" accept".to_owned(),
+        format!("meta mark {:#010x} accept", marks.socket),
+        // Queries that were redirected to the daemon: the hook still names the interface that they were meant for.
+        format!("ct mark {:#010x} accept", marks.redirected),
+    ];
+    if options.dns {
+        incoming.push("udp dport 53 accept".to_owned());
+        // No datagram of the pod's is taken for an answer unless the query was seen.
+        outgoing.push("udp sport 53 ct direction reply accept".to_owned());
+    }
+    incoming.push(counted("udp_in"));
+    outgoing.push(counted("udp_out"));
     let _infallible = write!(body, "\tcounter udp_in {{\n\t}}\n\n\tcounter udp_out {{\n\t}}\n\n");
-    let count = |counter: &str| format!("counter name \"{counter}\"");
     let filter = |hook: &str| format!("type filter hook {hook} priority 0");
-    chain(body, "filter_input", &filter("input"), &rules("iifname", &[count("udp_in")]));
-    chain(body, "filter_output", &filter("output"), &rules("oifname", &[count("udp_out")]));
+    chain(body, "filter_input", &filter("input"), &incoming);
+    chain(body, "filter_output", &filter("output"), &outgoing);
+    let mut passing = Vec::new();
     if !options.virtual_interfaces.is_empty() {
         let names: Vec<_> = options.virtual_interfaces.iter().map(|name| format!("\"{name}\"")).collect();
         let through =
-            |side: &str, counter: &str| format!("{side} {{ {} }} {}", names.join(", "), count(counter));
-        let counted = [through("iifname", "udp_out"), through("oifname", "udp_in")];
-        chain(body, "filter_forward", &filter("forward"), &rules("iifname", &counted));
+            |side: &str, counter: &str| format!("{side} {{ {} }} {}", names.join(", "), counted(counter));
+        passing.extend([through("iifname", "udp_out"), through("oifname", "udp_in")]);
+    }
+    if options.udp == UdpRule::Refuse {
+        // Of machines in the pod whose interfaces nobody named.
+        passing.push(counted("udp_out"));
+    }
+    if !passing.is_empty() {
+        passing.insert(0, not_udp());
+        chain(body, "filter_forward", &filter("forward"), &passing);
     }
 }
 
@@ -204,6 +224,9 @@ fn replace_table(body: &str) -> String {
     format!("{}table inet {TABLE} {{\n{}\n}}\n", removal(), body.trim_end())
 }
 
+/// The connection-tracking zone of what the daemon sends.
+const OWN_ZONE: u16 = 1;
+
 /// Only the packet that opens a connection: one that is open already must not be taken for a new one.
 const FIRST_SYN: &str = "tcp flags & (fin | syn | rst | ack) == syn";
 
@@ -231,7 +254,9 @@ mod tests {
     #[test]
     fn without_dns_nothing_concerns_port_53() {
         let options = CaptureOptions { dns: false, ..options() };
-        assert_eq!(capture(MARKS, &options), include_str!("golden/dns_off.nft"));
+        let ruleset = capture(MARKS, &options);
+        assert_eq!(ruleset, include_str!("golden/dns_off.nft"));
+        assert!(!ruleset.contains("53 "), "{ruleset}");
     }
 
     #[test]
@@ -258,6 +283,14 @@ mod tests {
     fn udp_that_is_refused_is_refused_in_both_directions() {
         let options = CaptureOptions { udp: UdpRule::Refuse, ..options() };
         assert_eq!(capture(MARKS, &options), include_str!("golden/udp_refused.nft"));
+    }
+
+    #[test]
+    fn udp_that_is_refused_is_refused_at_port_53_where_dns_is_not_captured() {
+        let options = CaptureOptions { udp: UdpRule::Refuse, dns: false, ..options() };
+        let ruleset = capture(MARKS, &options);
+        assert_eq!(ruleset, include_str!("golden/udp_refused_dns_off.nft"));
+        assert!(!ruleset.contains("53 "), "{ruleset}");
     }
 
     #[test]

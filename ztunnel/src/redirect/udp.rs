@@ -8,7 +8,7 @@ use super::digest::{self, Attributed};
 use crate::netlink::{Attributes, NetlinkSocket};
 use crate::netns::{PodNetns, in_netns};
 
-/// UDP of one pod, without DNS, since its rules were put in force.
+/// UDP of one pod, without DNS that is captured, since its rules were put in force.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UdpCount {
     /// From elsewhere.

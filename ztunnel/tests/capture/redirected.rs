@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 use ztunnel::netns::{PodNetns, in_netns};
-use ztunnel::redirect::{CaptureOptions, DnsOrigins, Marks, canonical, original_destination};
+use ztunnel::redirect::{CaptureOptions, DnsOrigins, Marks, UdpRule, canonical, original_destination};
 
 use crate::lab::{Lab, PATIENCE, Stack, accept, assert_talk, dial, listen};
 
@@ -174,6 +174,25 @@ fn connections_of_a_virtual_machine_are_the_pods_outbound_ones() {
     let (mut far, _) = accept(&captured.listeners.outbound);
     assert_eq!(original_destination(&far).unwrap(), "10.1.2.3:80".parse().unwrap());
     assert_talk(&mut near, &mut far);
+}
+
+#[test]
+fn datagrams_of_a_machine_are_refused_also_where_nobody_names_its_interface() {
+    for dns in [true, false] {
+        let lab = Lab::new(Stack::V4);
+        let machine = lab.behind_the_pod();
+        lab.in_pod("sysctl -qw net.ipv4.ip_forward=1");
+        let options = CaptureOptions { udp: UdpRule::Refuse, dns, ..CaptureOptions::default() };
+        let _captured = lab.capture_with(options);
+        for port in [53, 443] {
+            let app = in_netns(&machine, || UdpSocket::bind("0.0.0.0:0")).unwrap();
+            app.set_read_timeout(Some(PATIENCE)).unwrap();
+            app.connect(("10.77.0.1", port)).unwrap();
+            app.send(b"datagram").unwrap();
+            let refused = app.recv(&mut [0; 16]).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::HostUnreachable, "{port}: {refused}");
+        }
+    }
 }
 
 #[test]

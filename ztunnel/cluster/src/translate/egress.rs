@@ -13,7 +13,7 @@ pub enum UdpMode {
     /// It passes, outside of any tunnel, and is counted.
     #[default]
     Allow,
-    /// Nothing passes but DNS.
+    /// Nothing passes but DNS that is captured.
     Deny,
 }
 
@@ -25,6 +25,14 @@ fn mode(namespace: &Metadata) -> Result<EgressMode, (&str, &str)> {
         Some("log") => Ok(EgressMode::Log),
         Some(other) => Err((names::EGRESS, other)),
         None => misspelt::limit(namespace, names::EGRESS).map_or(Ok(EgressMode::Allow), Err),
+    }
+}
+
+/// The setting by which a namespace bounds what its pods reach, if one does.
+pub(super) fn limit(namespace: &Metadata) -> Option<&'static str> {
+    match udp(namespace, &mut Notes::default()) {
+        UdpMode::Deny => Some(names::UDP),
+        UdpMode::Allow => is_denied(namespace).then_some(names::EGRESS),
     }
 }
 

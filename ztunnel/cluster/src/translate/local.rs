@@ -11,7 +11,7 @@ use super::exclusions::{self, Exclusions};
 use super::namespaces::truth;
 use super::note::{Notes, Remark};
 use super::{Scene, Scope, egress, enrolment, names, pods};
-use crate::objects::{DnsConfig, DnsPolicy, ObjectRef, Pod, PortRef};
+use crate::objects::{DnsConfig, DnsPolicy, Metadata, ObjectRef, Pod, PortRef};
 
 /// A pod of this node that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -132,20 +132,31 @@ fn is_ours(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> bool {
 
 fn capture(scene: &Scene<'_>, pod: &Pod, notes: &mut Notes) -> PodCapture {
     let metadata = &pod.metadata;
-    let own = truth(metadata, names::POD, names::DNS_CAPTURE, notes);
-    let of_namespace =
-        || truth(scene.namespaces.of(&metadata.namespace)?, names::NAMESPACE, names::DNS_CAPTURE, notes);
-    let dns = own.or_else(of_namespace);
     let interfaces = metadata.annotation(names::VIRTUAL_INTERFACES).unwrap_or_default();
     let interfaces = interfaces.split(',').map(str::trim).filter(|name| !name.is_empty());
     PodCapture {
-        dns,
+        dns: dns(scene, metadata, notes),
         inbound: !exclusions::bypasses_inbound(scene, pod, notes),
         virtual_interfaces: interfaces.map(Arc::from).collect(),
         // The namespace alone decides: who makes pods must not open what its operator shut.
         udp: scene.namespaces.of(&metadata.namespace).map(|it| egress::udp(it, notes)).unwrap_or_default(),
         exclusions: Exclusions::of(scene, pod, notes),
     }
+}
+
+/// Whether a pod's DNS queries are captured, where it or its namespace says so. Where the namespace bounds what its pods
+/// reach, it alone may say that they are not: they would go anywhere.
+fn dns(scene: &Scene<'_>, metadata: &Metadata, notes: &mut Notes) -> Option<bool> {
+    let own = truth(metadata, names::POD, names::DNS_CAPTURE, notes);
+    let namespace = scene.namespaces.of(&metadata.namespace);
+    let of_namespace = namespace.and_then(|it| truth(it, names::NAMESPACE, names::DNS_CAPTURE, notes));
+    let limit = namespace.filter(|_| own == Some(false)).and_then(egress::limit);
+    let Some(limit) = limit else { return own.or(of_namespace) };
+    if of_namespace != Some(false) {
+        let namespace = metadata.namespace.clone();
+        notes.add(ObjectRef::of(names::POD, metadata), Remark::DnsCaptureKept { namespace, limit });
+    }
+    of_namespace
 }
 
 fn probe_ports(pod: &Pod) -> Vec<u16> {

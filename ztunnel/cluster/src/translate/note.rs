@@ -27,6 +27,17 @@ pub enum Remark {
         /// The action.
         action: &'static str,
     },
+    /// A pod wants its DNS queries kept from capture, and its namespace bounds what its pods reach.
+    #[error(
+        "ambient.istio.io/dns-capture: \"false\" is not honoured: namespace {namespace} has {limit}: deny, which queries \
+         would get around; on the namespace it is"
+    )]
+    DnsCaptureKept {
+        /// The namespace.
+        namespace: Arc<str>,
+        /// Its setting.
+        limit: &'static str,
+    },
     /// A waypoint does not let objects of this namespace use it.
     #[error("waypoint refuses namespace {namespace}: traffic for it is refused")]
     AttachmentRefused {
@@ -184,6 +195,7 @@ impl Remark {
             Self::ActionUnknown => "action_unknown",
             Self::ActionUnsupported { .. } => "action_unsupported",
             Self::AttachmentRefused { .. } => "attachment_refused",
+            Self::DnsCaptureKept { .. } => "dns_capture_kept",
             Self::EgressNotEnforced => "egress_not_enforced",
             Self::ExclusionRefused { .. } => "exclusion_refused",
             Self::GatewayNotOwn { .. } | Self::GatewayUnusable { .. } => "gateway_unusable",

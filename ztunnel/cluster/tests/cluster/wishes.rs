@@ -78,3 +78,36 @@ fn a_range_and_all_ports_are_refused_for_the_same_reasons() {
         ]
     );
 }
+
+#[test]
+fn a_pod_keeps_its_queries_from_capture_only_where_nothing_bounds_what_it_reaches() {
+    const OFF: &str = "ambient.istio.io/dns-capture: \"false\"";
+    let refused = |limit: &str| {
+        format!(
+            "Pod shop/cart: ambient.istio.io/dns-capture: \"false\" is not honoured: namespace shop has {limit}: deny, \
+             which queries would get around; on the namespace it is"
+        )
+    };
+    for (shop, pod, captured, limit) in [
+        ("", OFF, Some(false), None),
+        ("ambient.mesh/udp: allow, ambient.mesh/egress: log", OFF, Some(false), None),
+        ("ambient.mesh/udp: deny", OFF, None, Some("ambient.mesh/udp")),
+        ("ambient.mesh/udp: dney", OFF, None, Some("ambient.mesh/udp")),
+        ("ambient.mesh/egress: deny", OFF, None, Some("ambient.mesh/egress")),
+        ("ambient.mesh/egress: deny, ambient.mesh/udp: deny", OFF, None, Some("ambient.mesh/udp")),
+        ("ambient.mesh/udp: deny", "", None, None),
+        (&format!("ambient.mesh/udp: deny, {OFF}"), OFF, Some(false), None),
+        (&format!("ambient.mesh/udp: deny, {OFF}"), "", Some(false), None),
+        (
+            &format!("ambient.mesh/udp: deny, {OFF}"),
+            "ambient.istio.io/dns-capture: \"true\"",
+            Some(true),
+            None,
+        ),
+    ] {
+        let mesh = mesh_of(&(namespace("shop", shop) + &annotated(pod, "")));
+        assert_eq!(mesh.local("shop/cart").capture.dns, captured, "{shop} {pod}");
+        let notes: Vec<_> = mesh.notes().into_iter().filter(|note| note.starts_with("Pod")).collect();
+        assert_eq!(notes, limit.map(refused).into_iter().collect::<Vec<_>>(), "{shop} {pod}");
+    }
+}
