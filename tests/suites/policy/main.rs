@@ -4,6 +4,7 @@ mod broken;
 mod egress;
 mod entries;
 mod examples;
+mod interfaces;
 mod network;
 mod scene;
 mod sources;

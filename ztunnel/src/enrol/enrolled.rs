@@ -12,12 +12,12 @@ use super::lease::Commands;
 use super::state::{self, Memory, Record};
 use super::udp::UdpLedger;
 use super::upkeep::CHECK_PERIOD;
-use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus};
+use super::{CapturedPod, Lease, LeaseSource, Pod, PodPhase, PodStatus, interfaces};
 use crate::netlink::NetlinkSocket;
 use crate::netns::{PodNetns, in_netns};
 use crate::redirect::{
-    Capture, CaptureOptions, CapturePhase, DNS_PORT, DnsOrigins, ListenError, Marks, PodListeners, PodSockets,
-    SocketTuning,
+    Capture, CaptureOptions, CapturePhase, DNS_PORT, DnsOrigins, ListenError, Marks, PodListeners,
+    PodSockets, SocketTuning,
 };
 
 /// What enrolling a pod takes, the same for all.
@@ -48,6 +48,8 @@ pub(super) struct Enrolled {
     leases: LeaseSource,
     enrolment: u64,
     pub(super) problem: Option<String>,
+    /// What the pod wants and does not get. It is captured nevertheless.
+    refused: Option<String>,
     pub(super) repairs: u32,
     /// When the rules are to be looked at again.
     pub(super) check_at: Instant,
@@ -67,6 +69,7 @@ impl Enrolled {
         options: CaptureOptions,
     ) -> Result<Self, EnrolError> {
         check_addresses(&netns, &pod.addresses)?;
+        let (options, refused) = interfaces::within(&netns, &pod.addresses, options);
         let marks = means.marks.map_or_else(Marks::random, Ok).map_err(EnrolError::Netlink)?;
         // Written first: where there is no room for it the pod is not touched, and a process that dies in the middle
         // leaves no rule that its successor knows nothing of.
@@ -76,7 +79,9 @@ impl Enrolled {
             // The first fault is the one to report.
             let _second_fault = means.state.forget(&pod.uid);
         }
-        captured
+        let mut this = captured?;
+        this.refuse(refused);
+        Ok(this)
     }
 
     /// What [`Self::enrol`] does to the pod. When a step fails it is as open as before, or less.
@@ -136,6 +141,7 @@ impl Enrolled {
             lease: Some(lease),
             enrolment,
             problem: None,
+            refused: None,
             repairs: 0,
             check_at: Instant::now() + CHECK_PERIOD,
             settled_at: None,
@@ -156,15 +162,18 @@ impl Enrolled {
     }
 
     /// Notes what became known of the pod, and captures by other options. Where the pod holds the port for its DNS queries
-    /// they go uncaptured, which is an error; all else is in force nevertheless.
+    /// they go uncaptured, which is an error; all else is in force nevertheless. True when what it is refused changed.
     pub(super) fn update(
         &mut self,
         means: &Means,
         pod: &Pod,
         options: &CaptureOptions,
-    ) -> Result<(), EnrolError> {
+    ) -> Result<bool, EnrolError> {
+        let (mut options, refused) =
+            interfaces::within(self.capture.netns(), &pod.addresses, options.clone());
+        let is_news = self.refuse(refused);
         let is_held = options.dns && self.listeners.dns.udp.is_empty();
-        let options = CaptureOptions { dns: options.dns && !is_held, ..options.clone() };
+        options.dns &= !is_held;
         let is_changed = *self.capture.options() != options;
         if is_changed {
             self.look_at_udp();
@@ -175,7 +184,17 @@ impl Enrolled {
             self.pod = Arc::new(pod.clone());
             self.remember(means)?;
         }
-        if is_held { Err(ListenError::PortHeld { port: DNS_PORT }.into()) } else { Ok(()) }
+        if is_held { Err(ListenError::PortHeld { port: DNS_PORT }.into()) } else { Ok(is_news) }
+    }
+
+    /// Notes what the pod wants and does not get; true when that is news.
+    fn refuse(&mut self, refused: Option<String>) -> bool {
+        let is_news = self.refused != refused;
+        if let (true, Some(problem)) = (is_news, &refused) {
+            tracing::warn!(pod = %self.pod.uid, name = self.pod.name, problem, "pod is not captured as it wants");
+        }
+        self.refused = refused;
+        is_news
     }
 
     /// Redirects nothing new from now on.
@@ -248,7 +267,8 @@ impl Enrolled {
             (false, None) => PodPhase::Captured,
         };
         let pod = (*self.pod).clone();
-        PodStatus { pod, phase, problem: self.problem.clone(), repairs: self.repairs }
+        let problem = self.problem.as_ref().or(self.refused.as_ref()).cloned();
+        PodStatus { pod, phase, problem, repairs: self.repairs }
     }
 
     pub(super) fn remember(&self, means: &Means) -> Result<(), EnrolError> {

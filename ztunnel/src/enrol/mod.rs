@@ -14,6 +14,7 @@ mod enrolled;
 mod error;
 mod events;
 mod fdpass;
+mod interfaces;
 mod lease;
 mod pod;
 mod protocol;

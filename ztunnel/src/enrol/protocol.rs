@@ -111,7 +111,7 @@ pub struct PodStatus {
     pub pod: Pod,
     /// Whether it is captured.
     pub phase: PodPhase,
-    /// What is wrong, if anything.
+    /// What is wrong, if anything; of a pod that is captured, what it wants and does not get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// How often capture had to be put right since it began.

@@ -114,7 +114,9 @@ impl Registry {
             let uid = pod.uid.clone();
             let done = match self.enrolled.get_mut(&uid) {
                 Some(enrolled) if enrolled.is_draining() => self.resume(&uid).map(|_| ()),
-                Some(enrolled) => enrolled.update(&self.means, &pod, &options),
+                Some(enrolled) => {
+                    enrolled.update(&self.means, &pod, &options).map(|is_news| self.changed |= is_news)
+                }
                 None if self.lost.contains_key(&uid) => Err(EnrolError::NetnsGone),
                 None => match found.take(&pod.addresses) {
                     Some(netns) => self.ensure(&pod, netns, options),

@@ -212,7 +212,7 @@ impl Registry {
             Some(holder) if holder != uid => return Err(EnrolError::NetnsTaken(holder)),
             Some(_) if self.resume(&uid)? => {
                 if let Some(enrolled) = self.enrolled.get_mut(&uid) {
-                    enrolled.update(&self.means, pod, &options)?;
+                    self.changed |= enrolled.update(&self.means, pod, &options)?;
                     enrolled.check_now(&self.means)?;
                 }
                 return Ok(());

@@ -123,7 +123,7 @@ fn addresses_in(netns: &PodNetns) -> io::Result<Vec<IpAddr>> {
 }
 
 /// The address, unless it is one that every namespace has.
-fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
+pub(crate) fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let ip = match (address.as_sockaddr_in(), address.as_sockaddr_in6()) {
         (Some(v4), _) => IpAddr::V4(v4.ip()),
         (_, Some(v6)) => IpAddr::V6(v6.ip()),

@@ -5,5 +5,6 @@ mod discover;
 mod guard;
 
 pub use cookie::NetnsCookie;
+pub(crate) use discover::ip_of;
 pub use discover::{Discovery, Namespaces, discover};
 pub use guard::{NetnsGuard, PodNetns, in_netns};

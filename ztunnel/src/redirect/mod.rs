@@ -18,6 +18,7 @@ mod routing;
 mod rules;
 mod sockets;
 mod udp;
+mod uplinks;
 
 pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
 pub use congestion::CongestionControl;
@@ -32,3 +33,4 @@ pub use ports::{DNS_PORT, HBONE_PORT, INBOUND_PORT, OUTBOUND_PORT};
 pub use routing::{Family, RoutingError};
 pub use sockets::{PodSockets, SocketTuning, canonical, original_destination};
 pub use udp::{Datagrams, UdpCount};
+pub use uplinks::{Uplink, Uplinks};

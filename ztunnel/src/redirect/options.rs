@@ -13,8 +13,8 @@ pub struct CaptureOptions {
     /// Whether inbound plaintext goes to the daemon. Default true; annotation
     /// `ambient.istio.io/bypass-inbound-capture` turns it off (ingress gateways), where its namespace gives leave.
     pub inbound: bool,
-    /// Interfaces whose incoming connections are the pod's outbound ones (virtual machines in the pod); annotation
-    /// `istio.io/reroute-virtual-interfaces`.
+    /// Interfaces whose incoming connections are the pod's outbound ones (virtual machines in the pod), unless they are for
+    /// the pod itself; annotation `istio.io/reroute-virtual-interfaces`. None that leads out of the pod: [`super::Uplinks`].
     pub virtual_interfaces: Vec<InterfaceName>,
     /// What becomes of UDP that is not captured DNS. Default it passes; `ambient.mesh/udp` of the namespace.
     pub udp: UdpRule,

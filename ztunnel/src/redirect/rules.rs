@@ -58,10 +58,12 @@ fn inbound(marks: Marks, options: &CaptureOptions) -> Vec<String> {
     let Marks { socket, redirected, .. } = marks;
     let mut rules = vec![format!("meta mark {socket:#010x} return")];
     for interface in &options.virtual_interfaces {
+        // What is for the pod itself is none that a machine inside of it sends elsewhere, whoever sends it.
+        let passing = format!("iifname \"{interface}\" fib daddr type != local");
         rules.push(format!(
-            "iifname \"{interface}\" {FIRST_SYN} ct mark set {redirected:#010x} redirect to :{OUTBOUND_PORT}"
+            "{passing} {FIRST_SYN} ct mark set {redirected:#010x} redirect to :{OUTBOUND_PORT}"
         ));
-        rules.push(format!("iifname \"{interface}\" return"));
+        rules.push(format!("{passing} return"));
     }
     if options.inbound {
         rules.push(format!("tcp dport {HBONE_PORT} return"));

@@ -142,6 +142,42 @@ fn what_cannot_be_written_down_keeps_no_pod_from_leaving_and_lets_none_in() {
 }
 
 #[test]
+fn an_interface_that_leads_out_of_the_pod_is_none_of_a_machine_in_it() {
+    for (stack, own) in [(Stack::V4, "10.77.0.2"), (Stack::V6, "fd00:77::2")] {
+        let lab = Lab::new(stack);
+        if stack == Stack::V4 {
+            // An uplink that has none of the pod's addresses.
+            lab.in_pod("ip link add net1 type veth peer name net2");
+            lab.in_pod("ip link set net1 up");
+            lab.in_pod("ip route add default dev net1 metric 9");
+        }
+        let _machine = lab.behind_the_pod();
+        let daemon = Daemon::new(&lab);
+        let names = ["eth0", "net1", "k6t0", "none0"].map(|it| it.to_owned().try_into().unwrap());
+        let wanted = CaptureOptions { virtual_interfaces: names.to_vec(), ..CaptureOptions::default() };
+        daemon.desire(pod(&lab), true, wanted.clone());
+        let status = daemon.await_status(|it| it.problem.is_some());
+        let net1 =
+            if stack == Stack::V4 { ", net1 is left out: the pod's default route leads there" } else { "" };
+        let problem = format!(
+            "istio.io/reroute-virtual-interfaces: eth0 is left out: it has the pod's own address {own}{net1}; \
+             it is for interfaces of machines inside of the pod"
+        );
+        assert_eq!((status.phase, status.problem), (PodPhase::Captured, Some(problem)));
+        let rules = lab.in_pod("nft list ruleset");
+        let has = |name: &str| rules.contains(&format!("iifname \"{name}\""));
+        assert_eq!(["eth0", "k6t0", "none0"].map(has), [false, true, true], "{rules}");
+        assert_eq!(has("net1"), stack == Stack::V6, "{rules}");
+
+        daemon.desire(pod(&lab), true, CaptureOptions::default());
+        assert_eq!(daemon.await_status(|it| it.problem.is_none()).phase, PodPhase::Captured);
+        daemon.desire(pod(&lab), true, wanted);
+        daemon.await_status(|it| it.problem.is_some());
+        assert!(!lab.in_pod("nft list ruleset").contains("iifname \"eth0\""));
+    }
+}
+
+#[test]
 fn a_namespace_of_another_pod_is_refused() {
     let lab = Lab::new(Stack::V4);
     let daemon = Daemon::new(&lab);

@@ -196,6 +196,23 @@ fn datagrams_of_a_machine_are_refused_also_where_nobody_names_its_interface() {
 }
 
 #[test]
+fn what_is_for_the_pod_itself_is_inbound_by_whichever_interface_it_comes() {
+    let lab = Lab::new(Stack::Dual);
+    let machine = lab.behind_the_pod();
+    let interfaces = ["eth0", "k6t0"].map(|it| it.to_owned().try_into().unwrap());
+    let options = CaptureOptions { virtual_interfaces: interfaces.to_vec(), ..CaptureOptions::default() };
+    let captured = lab.capture_with(options);
+    let mut calls: Vec<_> = lab.pod_ips().into_iter().map(|ip| (&*lab.peer, ip)).collect();
+    calls.extend(["10.77.0.2", "10.79.0.1"].map(|ip| (&machine, ip.parse().unwrap())));
+    for (from, ip) in calls {
+        let mut near = dial(from, (ip, 80).into()).unwrap();
+        let (mut far, _) = accept(&captured.listeners.inbound);
+        assert_eq!(original_destination(&far).unwrap(), (ip, 80).into());
+        assert_talk(&mut near, &mut far);
+    }
+}
+
+#[test]
 fn excluded_ports_and_ranges_stay_direct() {
     let lab = Lab::new(Stack::Dual);
     let servers: Vec<_> = lab.peer_ips().into_iter().map(|ip| listen(&lab.peer, ip)).collect();
