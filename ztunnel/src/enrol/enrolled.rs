@@ -107,20 +107,27 @@ impl Enrolled {
         }
     }
 
-    /// Takes up a pod that an earlier process captured. Rules that are in force as recorded stay untouched.
+    /// Takes up a pod that an earlier process captured. Rules that are in force as recorded stay untouched, unless this
+    /// build has others for it.
     pub(super) fn restore(
         means: &Means,
         enrolment: u64,
         record: Record,
         netns: Arc<PodNetns>,
     ) -> Result<Self, EnrolError> {
-        let Record { pod, marks, options, phase, digest, .. } = record;
+        let Record { pod, marks, options, phase, digest, made, .. } = record;
         let sockets = OpenSockets::open(&netns, options.dns, &means.tuning)?;
         let capture = match digest {
             Some(digest) => Capture::adopt(netns, marks, options, phase, digest),
             None => Capture::install(netns, marks, options)?,
         };
         let mut this = Self::assemble(means, enrolment, pod, capture, sockets);
+        if digest.is_some() && made != Some(this.capture.made()) {
+            this.look_at_udp();
+            this.capture.repair()?;
+            this.announcements.discard();
+            this.remember(means)?;
+        }
         this.check_now(means)?;
         Ok(this)
     }
@@ -318,6 +325,7 @@ fn record(
         options: options.clone(),
         phase: capture.map_or(CapturePhase::Capturing, Capture::phase),
         digest: capture.map(Capture::digest),
+        made: capture.map(Capture::made),
     }
 }
 

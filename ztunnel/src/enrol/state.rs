@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pod, PodUid};
 use crate::netns::{NetnsCookie, PodNetns};
-use crate::redirect::{CaptureOptions, CapturePhase, Marks, RulesDigest};
+use crate::redirect::{CaptureOptions, CapturePhase, Marks, RulesDigest, RulesetDigest};
 
 /// What must be known of a captured pod to find it again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub(super) struct Record {
     pub(super) phase: CapturePhase,
     /// What the kernel was found to hold after installation; none while that is under way.
     pub(super) digest: Option<RulesDigest>,
+    /// What was installed; of an earlier build that did not say, anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) made: Option<RulesetDigest>,
 }
 
 /// What a later process finds of the pods that this one captured: a folder of records, or nothing.
@@ -181,6 +184,7 @@ mod tests {
             options: CaptureOptions::default(),
             phase: CapturePhase::Capturing,
             digest: None,
+            made: None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::listeners::PodListeners;
 use super::nft::{self, NftError};
 use super::routing::{Routing, RoutingError};
-use super::{CaptureOptions, Marks, RulesDigest, UdpCount, conntrack, listening, rules};
+use super::{CaptureOptions, Marks, RulesDigest, RulesetDigest, UdpCount, conntrack, listening, rules};
 use crate::netns::PodNetns;
 
 /// The rules and routes inside one pod's namespace.
@@ -138,11 +138,7 @@ impl Capture {
     /// # Errors
     /// When any part is refused. What is in force stays: a pod must not be opened by a failed repair.
     pub fn repair(&mut self) -> Result<(), CaptureError> {
-        let ruleset = match self.phase {
-            CapturePhase::Capturing => rules::capture(self.marks, &self.options),
-            CapturePhase::Draining => rules::drain(self.marks),
-        };
-        self.digest = put_in_force(&self.netns, self.marks, &ruleset)?;
+        self.digest = put_in_force(&self.netns, self.marks, &self.ruleset())?;
         Ok(())
     }
 
@@ -235,6 +231,18 @@ impl Capture {
     /// What the kernel holds when nobody interfered.
     pub const fn digest(&self) -> RulesDigest {
         self.digest
+    }
+
+    /// What this build makes of the pod: one that differs from what an earlier process made is still to be put in force.
+    pub fn made(&self) -> RulesetDigest {
+        RulesetDigest::of(&self.ruleset())
+    }
+
+    fn ruleset(&self) -> String {
+        match self.phase {
+            CapturePhase::Capturing => rules::capture(self.marks, &self.options),
+            CapturePhase::Draining => rules::drain(self.marks),
+        }
     }
 
     /// The pod's namespace.

@@ -15,6 +15,10 @@ use crate::netns::{PodNetns, in_netns};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct RulesDigest(u64);
 
+/// A digest of the ruleset that a build of the daemon makes of a pod: what another build made of it may be another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RulesetDigest(u64);
+
 /// What the objects of a dump belong to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Attributed<'a> {
@@ -38,6 +42,12 @@ impl RulesDigest {
             parts.extend(elements);
         }
         Ok((!parts.is_empty()).then(|| Self(fnv1a(parts.iter().flatten()))))
+    }
+}
+
+impl RulesetDigest {
+    pub(super) fn of(ruleset: &str) -> Self {
+        Self(fnv1a(ruleset.as_bytes().iter()))
     }
 }
 

@@ -23,7 +23,7 @@ mod uplinks;
 pub use capture::{Capture, CaptureError, CapturePhase, CaptureProblem};
 pub use congestion::CongestionControl;
 pub use conntrack::DnsOrigins;
-pub use digest::RulesDigest;
+pub use digest::{RulesDigest, RulesetDigest};
 pub use listeners::{DnsListeners, ListenError, PodListeners, listen_for_tunnels};
 pub use marks::Marks;
 pub use nft::NftError;

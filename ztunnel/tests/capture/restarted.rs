@@ -1,6 +1,7 @@
 //! What a daemon makes of the pods that an earlier one captured.
 
-use ztunnel::enrol::client;
+use ztunnel::enrol::{PodPhase, client};
+use ztunnel::redirect::RulesDigest;
 
 use crate::daemon::{Daemon, Event};
 use crate::enrolment::{by_path, traces, uid};
@@ -57,6 +58,32 @@ fn a_restarted_daemon_repairs_what_was_spoiled_meanwhile() {
     daemon.await_captured();
     assert_eq!(lab.in_pod("nft list ruleset"), rules);
     assert!(lab.in_pod("ip rule").contains("32764:"));
+}
+
+#[test]
+fn a_daemon_of_another_build_has_its_own_rules_in_force() {
+    let lab = Lab::new(Stack::V4);
+    let mut daemon = Daemon::new(&lab);
+    client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+    let rules = lab.in_pod("nft list ruleset");
+    drop(daemon.await_captured());
+    for made in [None, Some(7)] {
+        daemon.stop();
+        // As a build wrote it that had a rule more.
+        lab.in_pod("nft insert rule inet ambient_mesh filter_input udp dport 9 accept");
+        let digest = RulesDigest::take(&lab.pod).unwrap();
+        daemon.rewrite_record("u-1", |record| {
+            let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
+            record["digest"] = serde_json::to_value(digest).unwrap();
+            record.as_object_mut().unwrap().remove("made").unwrap();
+            made.into_iter().for_each(|made| record["made"] = serde_json::json!(made));
+            record.to_string()
+        });
+        daemon.start();
+        let status = daemon.await_status(|it| it.phase == PodPhase::Captured);
+        assert_eq!((status.repairs, status.problem), (0, None));
+        assert_eq!(lab.in_pod("nft list ruleset"), rules);
+    }
 }
 
 #[test]
