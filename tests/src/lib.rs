@@ -3,4 +3,5 @@
 
 pub mod calls;
 pub mod network_gateway;
+pub mod pki;
 pub mod revocation;

@@ -10,8 +10,13 @@ use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, Revok
 /// When there is no such root, or a number is not hexadecimal.
 pub fn revocation_list(root: &Path, serials: &[String]) -> String {
     let read = |name: &str| std::fs::read_to_string(root.join(name)).expect("the CA made a root");
-    let key = KeyPair::from_pem(&read("root-key.pem")).expect("a key");
-    let issuer = Issuer::from_ca_cert_pem(&read("root-cert.pem"), key).expect("a root");
+    list_of(&read("root-cert.pem"), &read("root-key.pem"), serials)
+}
+
+/// The same, of the CA that has this certificate and this key.
+pub(crate) fn list_of(certificate: &str, key: &str, serials: &[String]) -> String {
+    let key = KeyPair::from_pem(key).expect("a key");
+    let issuer = Issuer::from_ca_cert_pem(certificate, key).expect("a CA's certificate");
     let now = std::time::SystemTime::now();
     let revoked = serials.iter().map(|serial| RevokedCertParams {
         serial_number: SerialNumber::from(bytes(serial)),

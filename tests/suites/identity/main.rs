@@ -8,7 +8,6 @@ mod federation;
 mod load;
 mod outage;
 mod partner;
-mod pki;
 mod revocation;
 mod root;
 mod rotation;

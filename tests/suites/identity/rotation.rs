@@ -4,11 +4,11 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use e2e::pki::{Pki, Signing};
 use harness::{Daemon, LabError, Mesh, MeshOptions, Pod};
 use serde_json::json;
 
 use crate::load::{Load, Tally};
-use crate::pki::{Pki, Signing};
 use crate::scene::{LONG, echo, lasting, serials, shop, trusted, wait_renewed, wait_trusted};
 
 #[test]
@@ -20,7 +20,7 @@ fn leaves_are_renewed_under_load_and_no_connection_fails() -> Result<(), LabErro
 fn an_intermediate_follows_another_under_load_and_no_connection_fails() -> Result<(), LabError> {
     let pki = Pki::rsa();
     let first = pki.intermediate_until("first", 2090);
-    let second = pki.intermediate_until("second", 2100);
+    let second = pki.rsa_intermediate_until("second", 2100);
     let mut options = restless(10);
     options.root = first.files(&pki.certificate());
     under_load(&Mesh::with(&shop(), &options)?, |busy| {

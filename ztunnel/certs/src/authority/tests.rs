@@ -1,5 +1,7 @@
 //! What a leaf is, whatever was asked for.
 
+mod brought;
+
 use std::collections::HashSet;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
@@ -120,7 +122,11 @@ impl Upper {
     }
 
     fn issue(&self, name: &str, lifetime: Duration) -> Self {
-        let (params, key) = (upper(name, lifetime), KeyPair::generate().unwrap());
+        self.issue_for(name, lifetime, KeyPair::generate().unwrap())
+    }
+
+    fn issue_for(&self, name: &str, lifetime: Duration, key: KeyPair) -> Self {
+        let params = upper(name, lifetime);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Self::new(params, key, certificate.pem() + &self.chain)
     }

@@ -5,15 +5,17 @@ use rcgen::{
     PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SerialNumber, date_time_ymd,
 };
 
+use crate::revocation::list_of;
+
 /// A root of an operator.
-pub(crate) struct Pki {
+pub struct Pki {
     params: CertificateParams,
     key: KeyPair,
     certificate: String,
 }
 
-/// What a CA signs with.
-pub(crate) struct Signing {
+/// What a CA signs with, below such a root.
+pub struct Signing {
     serial: Vec<u8>,
     certificate: String,
     key: KeyPair,
@@ -21,12 +23,12 @@ pub(crate) struct Signing {
 
 impl Pki {
     /// A root with an RSA key.
-    pub(crate) fn rsa() -> Self {
+    pub fn rsa() -> Self {
         Self::with(KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key"))
     }
 
     /// A root with a P-384 key. All of them have one name.
-    pub(crate) fn p384() -> Self {
+    pub fn p384() -> Self {
         Self::with(KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key"))
     }
 
@@ -37,19 +39,34 @@ impl Pki {
     }
 
     /// The root, in PEM.
-    pub(crate) fn certificate(&self) -> String {
+    pub fn certificate(&self) -> String {
         self.certificate.clone()
     }
 
     /// What a CA may sign with, below the root.
-    pub(crate) fn intermediate(&self, name: &str) -> Signing {
+    pub fn intermediate(&self, name: &str) -> Signing {
         self.intermediate_until(name, 4096)
     }
 
     /// The same, to end with the beginning of a year.
-    pub(crate) fn intermediate_until(&self, name: &str, year: i32) -> Signing {
-        let serial: Vec<u8> = [&[0x40][..], name.as_bytes()].concat();
+    pub fn intermediate_until(&self, name: &str, year: i32) -> Signing {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
+        self.signing(name, year, key)
+    }
+
+    /// The same with an RSA key of 4096 bits, as operators of Istio bring it.
+    pub fn rsa_intermediate_until(&self, name: &str, year: i32) -> Signing {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).expect("a key");
+        self.signing(name, year, key)
+    }
+
+    /// A list of what the root has signed and takes back, in PEM.
+    pub fn revocation_list(&self, serials: &[String]) -> String {
+        list_of(&self.certificate, &self.key.serialize_pem(), serials)
+    }
+
+    fn signing(&self, name: &str, year: i32, key: KeyPair) -> Signing {
+        let serial: Vec<u8> = [&[0x40][..], name.as_bytes()].concat();
         let issuer = Issuer::from_params(&self.params, &self.key);
         let mut params = params(name, &serial);
         params.not_after = date_time_ymd(year, 1, 1);
@@ -60,12 +77,17 @@ impl Pki {
 
 impl Signing {
     /// Its number, in hexadecimal digits.
-    pub(crate) fn serial(&self) -> String {
+    pub fn serial(&self) -> String {
         self.serial.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// A list of what it has signed and takes back, in PEM.
+    pub fn revocation_list(&self, serials: &[String]) -> String {
+        list_of(&self.certificate, &self.key.serialize_pem(), serials)
+    }
+
     /// The files of a CA's folder, the key last: until then the CA goes on with what it has.
-    pub(crate) fn files(&self, roots: &str) -> Vec<(String, String)> {
+    pub fn files(&self, roots: &str) -> Vec<(String, String)> {
         let files = [
             ("ca-cert.pem", self.certificate.clone()),
             ("cert-chain.pem", self.certificate.clone()),
