@@ -11,6 +11,8 @@ use rcgen::{
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
+use crate::der::{SEQUENCE, encode};
+
 /// A P-256 key. It stays in memory, and is wiped when dropped.
 pub struct LeafKey {
     pair: EcdsaKeyPair,
@@ -110,27 +112,12 @@ impl std::fmt::Debug for LeafKey {
 /// A subjectAltName extension with one URI, critical as it must be under an empty subject (RFC 5280 §4.2.1.6).
 pub(crate) fn critical_uri_san(identity: &SpiffeId) -> CustomExtension {
     let uri = identity.as_str().as_bytes();
-    let name = der(URI_NAME, uri);
-    let mut extension = CustomExtension::from_oid_content(SUBJECT_ALT_NAME, der(SEQUENCE, &name));
+    let name = encode(URI_NAME, uri);
+    let mut extension = CustomExtension::from_oid_content(SUBJECT_ALT_NAME, encode(SEQUENCE, &name));
     extension.set_criticality(true);
     extension
 }
 
-/// One DER value. SPIFFE ids are at most 2 kB, so that two bytes of length always do.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).expect("a SPIFFE id is far shorter than 64 kB");
-    let [high, low] = length.to_be_bytes();
-    let mut bytes = vec![tag];
-    match length {
-        0..0x80 => bytes.push(low),
-        0x80..0x100 => bytes.extend([0x81, low]),
-        _ => bytes.extend([0x82, high, low]),
-    }
-    bytes.extend_from_slice(content);
-    bytes
-}
-
 const SUBJECT_ALT_NAME: &[u64] = &[2, 5, 29, 17];
-const SEQUENCE: u8 = 0x30;
 /// GeneralName uniformResourceIdentifier, `[6] IMPLICIT IA5String`.
 const URI_NAME: u8 = 0x86;

@@ -17,6 +17,7 @@ mod client;
 mod clock;
 mod configs;
 mod credential;
+mod der;
 mod identities;
 mod key;
 mod leaf;

@@ -11,6 +11,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, TrustAnchor};
 use webpki::{BorrowedCertRevocationList, CertRevocationList, EndEntityCert, OwnedCertRevocationList};
 
+use crate::der::{SEQUENCE, element};
 use crate::provider::signature_algorithms;
 
 /// Revocation lists (RFC 5280 §5). Clones share them.
@@ -50,6 +51,7 @@ impl RevocationLists {
     /// When there is none, or one of them is unusable.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseListsError> {
         let lists = match bytes.first() {
+            // No PEM begins with it: it is the digit 0.
             Some(&SEQUENCE) => vec![CertificateRevocationListDer::from(bytes.to_vec())],
             _ => {
                 let lists = CertificateRevocationListDer::pem_slice_iter(bytes).collect::<Result<_, _>>();
@@ -160,22 +162,3 @@ impl RevocationList {
         fitting.find_map(|known| known.verify_signature(public_key, signed, signature).ok())
     }
 }
-
-/// The first DER element: its tag, what is in it, and what comes behind it.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match *first {
-        short @ 0..=0x7f => (usize::from(short), rest),
-        long @ 0x81..=0x84 => {
-            let (length, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-            (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((*tag, content, rest))
-}
-
-/// DER's tag of a SEQUENCE. No PEM begins with it: it is the digit 0.
-const SEQUENCE: u8 = 0x30;

@@ -3,6 +3,7 @@
 //! Only `ztunnel ca` and tests hold one; a node's daemon never does.
 
 mod assemble;
+mod issuer;
 mod key;
 
 use std::net::IpAddr;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use identity::SpiffeId;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::pem::{self, PemObject};
@@ -22,12 +23,13 @@ use zeroize::Zeroizing;
 use crate::key::{KeyError, LeafKey, critical_uri_san};
 use crate::leaf::{LeafError, validity};
 use crate::request::LeafRequest;
+use issuer::NamedKey;
 use key::RootKey;
 
 /// A signing key with its chain.
 #[derive(Debug)]
 pub struct Authority {
-    issuer: Issuer<'static, RootKey>,
+    issuer: NamedKey,
     /// The signing certificate first, its root last. They are one and the same without intermediates.
     chain: Vec<CertificateDer<'static>>,
     /// When the first of them ends: no leaf outlives it.
@@ -48,6 +50,9 @@ pub enum AuthorityError {
     /// The certificate that should sign may not.
     #[error("first certificate of the authority's chain is no CA certificate")]
     NotACa,
+    /// What the library encoded is no certificate.
+    #[error("certificate could not be put together")]
+    Encoding,
     /// The authority's own chain ends before anything it signs could begin.
     #[error("authority's certificate has expired")]
     Expired,
@@ -128,7 +133,7 @@ impl Authority {
         for certificate in &chain {
             not_after = not_after.min(validity(certificate)?.1);
         }
-        let issuer = Issuer::from_ca_cert_der(signer, key).map_err(AuthorityError::Sign)?;
+        let issuer = NamedKey::new(key, signer)?;
         Ok(Self { issuer, chain, not_after })
     }
 
@@ -227,8 +232,8 @@ impl Authority {
         params: &CertificateParams,
         public_key: &impl PublicKeyData,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        let leaf = params.signed_by(public_key, &self.issuer).map_err(AuthorityError::Sign)?;
-        Ok(std::iter::once(leaf.into()).chain(self.chain.iter().cloned()).collect())
+        let leaf = self.issuer.sign(params, public_key)?;
+        Ok(std::iter::once(leaf).chain(self.chain.iter().cloned()).collect())
     }
 }
 

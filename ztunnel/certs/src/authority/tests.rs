@@ -4,7 +4,7 @@ mod brought;
 
 use std::collections::HashSet;
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
+use rcgen::{CertificateParams, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 
 use super::*;

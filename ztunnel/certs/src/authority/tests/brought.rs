@@ -39,6 +39,27 @@ fn the_intermediate_of_istios_makefile_signs_what_peers_verify() {
     leaf.verify_signature(Some(signer.public_key())).unwrap();
 }
 
+/// `DC=com, DC=example, OU=Platform, OU=Mesh + CN=Issuing CA`: a directory's names, with attributes that come twice or
+/// together.
+#[test]
+fn an_intermediate_of_any_name_signs_under_that_very_name() {
+    let chain = include_str!("../../golden/ca_of_many_names.pem");
+    let authority = assembled(P_384.1[1].1, chain, recorded());
+    let signed = verified(&authority, chain, recorded());
+    let (leaf, signer) = (parse(&signed[0]).unwrap(), parse(&signed[1]).unwrap());
+    assert_eq!(leaf.issuer().as_raw(), signer.subject().as_raw());
+    leaf.verify_signature(Some(signer.public_key())).unwrap();
+    let above = leaf.extensions().iter().find_map(|it| match it.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(it) => it.key_identifier.as_ref().map(|it| it.0),
+        _ => None,
+    });
+    let own = signer.extensions().iter().find_map(|it| match it.parsed_extension() {
+        ParsedExtension::SubjectKeyIdentifier(it) => Some(it.0),
+        _ => None,
+    });
+    assert!(above.is_some() && above == own, "{above:?}, {own:?}");
+}
+
 /// All of them, leaf first, which peers who trust the last of `chain` accept.
 fn verified(authority: &Authority, chain: &str, now: UnixTime) -> Vec<CertificateDer<'static>> {
     let signed = authority.sign(&greedy(), HOUR, now).unwrap();
