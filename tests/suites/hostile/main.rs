@@ -13,3 +13,4 @@ mod shares;
 mod strangers;
 mod terminating;
 mod trickle;
+mod unlisted;

@@ -67,6 +67,12 @@ impl Credential {
         Self { chain, key: key.pkcs8().clone_key() }
     }
 
+    /// The same, with one more certificate behind the others.
+    pub(crate) fn with(&self, more: impl Into<CertificateDer<'static>>) -> Self {
+        let chain = self.chain.iter().cloned().chain([more.into()]).collect();
+        Self { chain, key: self.key.clone_key() }
+    }
+
     /// What a server shows under it, who asks nobody for a certificate and speaks `protocols`.
     pub(crate) fn server(&self, protocols: &[&str]) -> io::Result<Arc<ServerConfig>> {
         let mut config = ServerConfig::builder_with_provider(provider())
