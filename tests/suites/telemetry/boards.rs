@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use harness::{LabError, Mesh, Node, Process, eventually, serve};
+use harness::{LabError, Mesh, Node, Process, WIRE_V4, eventually, serve};
 use serde_json::{Value, json};
 
 use crate::scene::{mesh, talk};
@@ -114,7 +114,7 @@ fn findings(mesh: &Mesh) -> Result<(), LabError> {
     )
 }
 
-/// A Prometheus in a node's network, which reaches the daemons of all nodes.
+/// A Prometheus in a node's network, which reaches the daemons of all nodes, and the CA.
 struct Prometheus<'a> {
     node: &'a Node,
     _process: Process,
@@ -127,7 +127,8 @@ impl<'a> Prometheus<'a> {
         let targets: Vec<_> = mesh.nodes().iter().map(|node| format!("'{}'", node.at(METRICS))).collect();
         let config = format!(
             "global: {{scrape_interval: 500ms, scrape_timeout: 500ms}}\nscrape_configs:\n\
-             - {{job_name: ztunnel, static_configs: [{{targets: [{}]}}]}}\n",
+             - {{job_name: ztunnel, static_configs: [{{targets: [{}]}}]}}\n\
+             - {{job_name: ambient-ca, static_configs: [{{targets: ['{WIRE_V4}:{CA_METRICS}']}}]}}\n",
             targets.join(", ")
         );
         let file = folder.join("prometheus.yml");
@@ -141,9 +142,9 @@ impl<'a> Prometheus<'a> {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let this = Self { node, _process: node.spawn(&mut command)? };
-        eventually("Prometheus sees every daemon", || {
+        eventually("Prometheus sees every daemon and the CA", || {
             let up = this.ask("up == 1").map_or(0, |series| series.len());
-            Ok((up == mesh.nodes().len()).then_some(()))
+            Ok((up == mesh.nodes().len() + 1).then_some(()))
         })?;
         Ok(this)
     }
@@ -241,6 +242,9 @@ const ELSEWHERE_VIP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 9, 9));
 
 /// Where daemons tell their metrics.
 const METRICS: u16 = 15020;
+
+/// Where the CA tells its own.
+const CA_METRICS: u16 = 15014;
 
 /// Where Prometheus answers, in a namespace of its own.
 const API: u16 = 9090;

@@ -25,7 +25,7 @@ impl CaMetrics {
     /// # Errors
     /// When their names are taken.
     pub fn register(metrics: &Metrics) -> Result<Self, RegisterError> {
-        Ok(Self {
+        let made = Self {
             requests: metrics.counter("citadel_server_csr_count", "Certificate requests received.")?,
             signatures: metrics
                 .counter("citadel_server_success_cert_issuance_count", "Certificates signed.")?,
@@ -48,7 +48,12 @@ impl CaMetrics {
                 "ambient_ca_serving_cert_expiry_timestamp",
                 "When the certificate of the CA's own server ends, in seconds since 1970.",
             )?,
-        })
+        };
+        // The first of a reason is a step, and not the beginning of a series.
+        for reason in Refusal::REASONS {
+            made.refusals.with_label_values(&[reason]);
+        }
+        Ok(made)
     }
 
     pub(super) fn requested(&self) {
@@ -81,9 +86,10 @@ impl CaMetrics {
         let families = self.refusals.collect();
         let samples = families.iter().flat_map(|family| family.get_metric());
         let by_reason = samples.filter_map(|sample| {
-            let reason = sample.get_label().first()?.value().to_owned();
-            Some((reason, self.refusals.with_label_values(&[sample.get_label().first()?.value()]).get()))
+            let reason = sample.get_label().first()?.value();
+            Some((reason.to_owned(), self.refusals.with_label_values(&[reason]).get()))
         });
+        let by_reason = by_reason.filter(|(_, count)| *count > 0);
         CaCounts {
             requests: self.requests.get(),
             signatures: self.signatures.get(),

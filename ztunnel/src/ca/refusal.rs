@@ -101,6 +101,27 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All names that [`reason`](Self::reason) gives.
+    pub const REASONS: [&str; 17] = [
+        "api_server",
+        "authority",
+        "busy",
+        "caller_gone",
+        "identity_mismatch",
+        "no_identity",
+        "no_token",
+        "not_own",
+        "other_node",
+        "rate_limit",
+        "replay",
+        "request",
+        "token",
+        "trust_domain",
+        "unbound",
+        "unknown_identity",
+        "unknown_node",
+    ];
+
     /// Its name as a label.
     pub const fn reason(&self) -> &'static str {
         match self {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use certs::{FetchOutcome, Identities, IdentityState};
+use certs::{Bundles, FetchOutcome, Identities, IdentityState, TrustBundle, not_after, serial_number};
 use daemon::metrics::{LabelBound, Metrics, OVERFLOW, RegisterError};
+use identity::TrustDomain;
 use prometheus::{IntCounter, IntGauge, IntGaugeVec};
 use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::sync::watch;
@@ -21,6 +22,11 @@ pub(super) fn certificates(metrics: &Metrics, identities: Identities) -> Result<
         "When the certificate of a local identity ends, in seconds since 1970.",
         &["identity"],
     )?;
+    let roots = metrics.gauge_vec(
+        "ambient_root_expiry_timestamp_seconds",
+        "When a root that is trusted for a trust domain ends, in seconds since 1970.",
+        &["trust_domain", "serial"],
+    )?;
     let states = metrics.gauge_vec(
         "ambient_identities",
         "Local identities, by whether they have a certificate.",
@@ -32,8 +38,10 @@ pub(super) fn certificates(metrics: &Metrics, identities: Identities) -> Result<
         &["outcome"],
     )?;
     let bound = metrics.bound("ambient_certificate_expiry_timestamp_seconds", MAX_IDENTITIES);
+    let root_bound = metrics.bound("ambient_root_expiry_timestamp_seconds", MAX_ROOTS);
     metrics.before_scrape(move || {
         look_at_identities(&identities, &expiry, &states, &bound);
+        look_at_roots(&identities.bundles(), &roots, &root_bound);
         for outcome in FetchOutcome::ALL {
             let counter = fetches.with_label_values(&[outcome.as_str()]);
             counter.inc_by(identities.fetches(outcome).saturating_sub(counter.get()));
@@ -73,6 +81,28 @@ fn look_at_identities(
     }
     for (state, count) in count {
         states.with_label_values(&[state]).set(count);
+    }
+}
+
+fn look_at_roots(bundles: &Bundles, expiry: &IntGaugeVec, bound: &LabelBound) {
+    // Scrapes run one after the other, so nobody sees it empty.
+    expiry.reset();
+    let mut first_of_the_rest = None;
+    let of_domain = |(domain, bundle): (&TrustDomain, &TrustBundle)| {
+        let roots = bundle.roots().iter();
+        let read = roots.filter_map(|root| Some((serial_number(root).ok()?, not_after(root).ok()?)));
+        read.map(|(serial, ends)| (domain.clone(), serial, ends)).collect::<Vec<_>>()
+    };
+    for (domain, serial, ends) in bundles.iter().flat_map(of_domain) {
+        let (ends, labels) = (i64::try_from(ends).unwrap_or(i64::MAX), [domain.as_str(), &*serial]);
+        if bound.admits(&labels) {
+            expiry.with_label_values(&labels).set(ends);
+        } else {
+            first_of_the_rest = Some(first_of_the_rest.unwrap_or(ends).min(ends));
+        }
+    }
+    if let Some(ends) = first_of_the_rest {
+        expiry.with_label_values(&[OVERFLOW, OVERFLOW]).set(ends);
     }
 }
 
@@ -201,3 +231,6 @@ pub(super) fn runtimes(metrics: &Metrics, workers: &Workers) -> Result<(), Regis
 
 /// Identities that are told apart: twice as many as a full node of pods with one each.
 const MAX_IDENTITIES: usize = 500;
+
+/// Roots that are told apart: a few of each of some trust domains, and those of rotations.
+const MAX_ROOTS: usize = 100;
