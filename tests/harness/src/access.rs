@@ -19,6 +19,9 @@ pub struct AccessRecord {
     /// That pod's identity.
     #[serde(rename = "src.identity")]
     pub source_identity: Option<String>,
+    /// What its source is known to be without an identity.
+    #[serde(rename = "src.class")]
+    pub source_class: Option<String>,
     /// Where it went.
     #[serde(rename = "dst.addr")]
     pub destination: SocketAddr,

@@ -1,16 +1,19 @@
 //! Pods come into the mesh and leave it while they talk.
 
 use std::ffi::OsStr;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use e2e::calls::{echoed, exchange, opened, outbound, shop, until_refused, until_served};
-use harness::{Daemon, LabError, Marker, Mesh, Pod, PodSpec, Stack, eventually, serve};
+use harness::{AccessRecord, Daemon, LabError, Marker, Mesh, Pod, PodSpec, Stack, eventually, serve};
 use serde_json::{Value, json};
 
 /// Where servers serve.
 const PORT: u16 = 8080;
+
+/// What a source that is the node's own probe is called.
+const PROBE: &str = "ambient.mesh/probe";
 
 #[test]
 fn a_namespace_that_joins_is_captured_and_loses_no_connection() -> Result<(), LabError> {
@@ -143,24 +146,32 @@ fn probed(stack: Stack) -> Result<(), LabError> {
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\
          spec: {mtls: {mode: STRICT}}\n",
     )?;
-    let node = mesh.node("node2");
+    let (node, daemon) = (mesh.node("node2"), mesh.daemon("node2"));
     let asks = |ip: &std::net::IpAddr, port| {
-        let host = std::net::SocketAddr::new(*ip, port);
+        let host = SocketAddr::new(*ip, port);
         node.output(&format!("curl -s --max-time 5 http://{host}/"))
     };
     for ip in probed.ips() {
         eventually("plaintext is refused", || {
             Ok((!batch
-                .output(&format!("curl -s --max-time 5 http://{}/", std::net::SocketAddr::new(*ip, PORT)))?
+                .output(&format!("curl -s --max-time 5 http://{}/", SocketAddr::new(*ip, PORT)))?
                 .success)
                 .then_some(()))
         })?;
         assert_eq!(asks(ip, PORT)?.stdout, "alive", "the node probes {ip}");
         assert!(!asks(ip, PORT + 1)?.success, "what is no probe's port is none of the node's business");
+        for (port, class) in [(PORT, Some(PROBE)), (PORT + 1, None)] {
+            let there = SocketAddr::new(*ip, port);
+            let record = daemon.wait_record(|it| it.destination == there && it.source_workload.is_none())?;
+            assert_eq!((&*record.path, record.source_class.as_deref()), ("passthrough", class));
+            assert_eq!(record.error.is_none(), class.is_some(), "{record:?}");
+        }
     }
-    let probes = mesh.daemon("node2").get("/metrics")?.body;
+    let probes = daemon.get("/metrics")?.body;
     let counted = format!("ambient_probes_total {}", probed.ips().len());
     assert!(probes.lines().any(|line| line == counted), "each probe is counted: {probes}");
+    let live = node.netns().within(|| TcpStream::connect(probed.at(PORT)))?;
+    assert_eq!(shown(daemon, live.local_addr()?)?["source"]["class"], PROBE);
 
     // As kube-proxy does it: the client's address becomes the node's, which is the kubelet's.
     let (port, family) = (30_080, if probed.ip().is_ipv4() { "ip" } else { "ip6" });
@@ -173,19 +184,33 @@ fn probed(stack: Stack) -> Result<(), LabError> {
     ] {
         node.sh(&format!("nft {rule}"))?;
     }
-    let there = std::net::SocketAddr::new(node.ip_for(&probed), port);
+    let there = SocketAddr::new(node.ip_for(&probed), port);
     let through_node = || batch.output(&format!("curl -s --max-time 5 http://{}/", there));
     assert!(!through_node()?.success, "a client of a NodePort is no probe");
-    let record = mesh.daemon("node2").wait_record(|it| {
-        it.direction == "inbound"
-            && it.destination == probed.at(PORT)
-            && it.error.is_some()
-            && it.source_workload.is_none()
-    })?;
+    let is_told = |it: &AccessRecord, class: Option<&str>| {
+        (it.destination == probed.at(PORT) && it.source_workload.is_none())
+            && it.source_class.as_deref() == class
+    };
+    let record = daemon.wait_record(|it| is_told(it, None) && it.error.is_some())?;
     assert!(record.policy.is_some(), "{record:?}");
     mesh.delete("PeerAuthentication", "shop", "strict")?;
     eventually("the NodePort works where plaintext may come", || {
         Ok((through_node()?.stdout == "alive").then_some(()))
+    })?;
+    daemon.wait_record(|it| is_told(it, None) && it.error.is_none())?;
+    // A probe is told from those also where nobody would have refused it.
+    let probes = || Ok::<_, LabError>(daemon.records()?.iter().filter(|it| is_told(it, Some(PROBE))).count());
+    let before = probes()?;
+    assert_eq!(asks(&probed.ip(), PORT)?.stdout, "alive");
+    eventually("the probe is told", || Ok((probes()? > before).then_some(())))
+}
+
+/// The live connection from an address, as the daemon shows it.
+fn shown(daemon: &Daemon, from: SocketAddr) -> Result<Value, LabError> {
+    eventually("the connection is shown", || {
+        let all = daemon.get("/connections")?.json()?;
+        let mut all = all.as_array().into_iter().flatten();
+        Ok(all.find(|it| it["source"]["address"] == from.to_string()).cloned())
     })
 }
 

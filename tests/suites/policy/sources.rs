@@ -23,6 +23,7 @@ fn a_policy_may_let_nodes_in_and_nobody_else_without_an_identity() -> Result<(),
     let node = mesh.daemon("node2");
     let record = node.wait_record(|it| it.source.ip() == mesh.node("node1").ip() && it.error.is_none())?;
     assert_eq!(record.policy.as_deref(), Some("shop/nodes rule 0"));
+    assert_eq!(record.source_class.as_deref(), Some("ambient.mesh/node"));
 
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: shop}\n\

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::SourceClass;
 use crate::index::Index;
 use crate::policy::{Action, Policy, PolicyName};
 use crate::rule::CompiledRule;
@@ -24,8 +23,6 @@ pub(crate) struct Layer {
     pub(crate) dry_allow_policies: usize,
     /// The rules of DENY policies in force, for questions about ports.
     pub(crate) denials: imbl::OrdMap<PolicyName, Arc<[Arc<CompiledRule>]>>,
-    /// Rules of DENY policies in force that name probes.
-    pub(crate) probe_rules: usize,
     policies: usize,
 }
 
@@ -37,7 +34,6 @@ impl Layer {
             self.index(policy).insert(rule, compiled);
         }
         if policy.action == Action::Deny && !policy.dry_run {
-            self.probe_rules += about_probes(&rules);
             self.denials.insert(policy.name.clone(), rules.into());
         }
     }
@@ -48,9 +44,7 @@ impl Layer {
         for (rule, compiled) in policy.rules.iter().zip(&compile(policy)) {
             self.index(policy).remove(rule, compiled);
         }
-        if let Some(rules) = self.denials.remove(&policy.name) {
-            self.probe_rules -= about_probes(&rules);
-        }
+        self.denials.remove(&policy.name);
     }
 
     pub(crate) const fn is_empty(&self) -> bool {
@@ -76,10 +70,6 @@ impl Layer {
         };
         *counter = counter.checked_add_signed(by).expect("only what was put in is taken out");
     }
-}
-
-fn about_probes(rules: &[Arc<CompiledRule>]) -> usize {
-    rules.iter().filter(|rule| rule.names(SourceClass::Probe)).count()
 }
 
 fn compile(policy: &Policy) -> Vec<Arc<CompiledRule>> {

@@ -63,13 +63,6 @@ impl CompiledRule {
         all(facts.class) && (!facts.is_probe() || !all(None))
     }
 
-    /// Whether it names the class, to match it or not.
-    pub(crate) fn names(&self, class: SourceClass) -> bool {
-        let named = |texts: &Option<Texts>| texts.as_ref().is_some_and(|it| it.classes.contains(&class));
-        let principals = self.clauses.iter().flatten().map(|one| &one.principals);
-        principals.into_iter().any(|field| named(&field.any_of) || named(&field.none_of))
-    }
-
     pub(crate) fn order(&self) -> (&PolicyName, usize) {
         (&self.policy, self.place)
     }

@@ -140,11 +140,6 @@ impl PolicySet {
         !self.missing.is_empty() || denials.any(|rules| rules.iter().any(|rule| rule.can_match_port(port)))
     }
 
-    /// Whether a DENY policy names probes, so that it matters even where all is allowed whether a connection is one.
-    pub fn names_probes(&self) -> bool {
-        self.layers().iter().any(|layer| layer.probe_rules > 0)
-    }
-
     /// Whether [`PolicySet::observe`] can ever say anything.
     pub fn has_observers(&self) -> bool {
         let quiet = |layer: &&Arc<Layer>| {

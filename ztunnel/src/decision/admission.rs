@@ -29,12 +29,10 @@ pub struct Admission {
 /// Who opens a connection, as far as its way in tells.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source<'a> {
-    /// Nobody says.
-    Anyone,
     /// A verified identity.
     Peer(&'a SpiffeId),
-    /// The node's own probe.
-    Probe,
+    /// Nobody proves who it is; what it is known to be.
+    Unproven(Option<SourceClass>),
 }
 
 impl Admission {
@@ -48,9 +46,8 @@ impl Admission {
     ) -> Result<(Permit, Self), InboundError> {
         let source_ip = source_ip.to_canonical();
         let (source, class) = match source {
-            Source::Anyone => (None, class(snapshot, source_ip)),
             Source::Peer(peer) => (Some(peer.clone()), None),
-            Source::Probe => (None, Some(SourceClass::Probe)),
+            Source::Unproven(class) => (None, class),
         };
         let policies = snapshot.policies_for(local);
         let mut admission = Self { source, class, source_ip, peer: None, destination, policies };
@@ -68,7 +65,7 @@ impl Admission {
     pub fn ask_again(&mut self, snapshot: &Snapshot, local: &Workload) -> Result<(), InboundError> {
         let policies = snapshot.policies_for(local);
         let class = match (&self.source, self.class) {
-            (None, None | Some(SourceClass::Node)) => class(snapshot, self.source_ip),
+            (None, None | Some(SourceClass::Node)) => class_by_address(snapshot, self.source_ip),
             (_, class) => class,
         };
         if class != self.class || !Arc::ptr_eq(&policies, &self.policies) {
@@ -130,6 +127,6 @@ impl Admission {
 }
 
 /// What a source without an identity is known to be by its address.
-fn class(snapshot: &Snapshot, ip: IpAddr) -> Option<SourceClass> {
-    snapshot.node_by_address(ip).map(|_| SourceClass::Node)
+pub fn class_by_address(snapshot: &Snapshot, ip: IpAddr) -> Option<SourceClass> {
+    snapshot.node_by_address(ip.to_canonical()).map(|_| SourceClass::Node)
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use authz::{Denied, Permit};
+use authz::{Denied, Permit, SourceClass};
 use hbone::authority::{Authority, Host};
 use identity::SpiffeId;
 use mesh::{EndpointTarget, Isolated, Service, Snapshot, Workload};
@@ -131,8 +131,7 @@ pub fn inbound(snapshot: &Snapshot, call: &TunnelledCall<'_>) -> Result<InboundT
     Ok(InboundTarget { service, ..target })
 }
 
-/// Decides about a connection in plaintext, to `destination`. `is_probe` says whether it is the node's own probe: it is
-/// asked once at most, and only where that matters.
+/// Decides about a connection in plaintext, to `destination`, from a source of that class.
 ///
 /// # Errors
 /// [`InboundError`].
@@ -141,16 +140,9 @@ pub fn inbound_plaintext(
     local: &Workload,
     source_ip: IpAddr,
     destination: SocketAddr,
-    is_probe: impl FnOnce() -> bool,
+    class: Option<SourceClass>,
 ) -> Result<InboundTarget, InboundError> {
-    let admit = |source| admit(snapshot, local, source, source_ip, canonical(destination));
-    let policies = snapshot.policies_for(local);
-    if policies.names_probes() || policies.has_observers() {
-        return admit(if is_probe() { Source::Probe } else { Source::Anyone });
-    }
-    let decided = admit(Source::Anyone);
-    let is_refused = matches!(decided, Err(InboundError::Denied(_) | InboundError::Isolated(_)));
-    if is_refused && is_probe() { admit(Source::Probe) } else { decided }
+    admit(snapshot, local, Source::Unproven(class), source_ip, canonical(destination))
 }
 
 /// Decides about a connection from one pod of this node to another, as its receiver would. Who `source` is needs no

@@ -17,7 +17,7 @@ mod waypoint;
 pub(crate) mod tests;
 
 pub use across::{Crossing, CrossingError};
-pub use admission::Admission;
+pub use admission::{Admission, class_by_address};
 pub use departure::Departure;
 pub use inbound::{
     InboundError, InboundTarget, Reach, TunnelledCall, inbound, inbound_plaintext, node_local,

@@ -99,6 +99,7 @@ impl Outbound {
                 workload: Some(source.workload.clone()),
                 identity: Some(identity.clone()),
             },
+            class: None,
             destination: End { addr: tunnel.authority, identity: local.identity(), workload: Some(local) },
             hbone_addr: None,
             service: tunnel.upstream.service.clone(),

@@ -368,6 +368,7 @@ impl Outbound {
                 workload: source.map(|source| source.workload.clone()),
                 identity: source.and_then(|source| source.identity.clone()),
             },
+            class: None,
             destination: End { addr, workload, identity: None },
             hbone_addr: tunnel,
             service: plan.and_then(Plan::service).cloned(),

@@ -18,7 +18,7 @@ use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
 use super::workers::Arrival;
-use crate::decision::{self, InboundTarget};
+use crate::decision::{self, InboundTarget, class_by_address};
 use crate::telemetry::{End, Opening, rule_ref};
 
 /// Serves one connection to a pod.
@@ -56,8 +56,10 @@ impl Plaintext {
         let address = NetworkAddress::new(local.profile.network.clone(), self.client.ip());
         let source = snapshot.workload_by_address(&address).cloned();
         let mut opening = self.opening(local.clone(), source);
-        let (ip, is_probe) = (self.client.ip(), || self.is_probe());
-        let decided = decision::inbound_plaintext(&snapshot, &local, ip, self.destination, is_probe);
+        let ip = self.client.ip();
+        opening.class =
+            if self.is_probe() { Some(SourceClass::Probe) } else { class_by_address(&snapshot, ip) };
+        let decided = decision::inbound_plaintext(&snapshot, &local, ip, self.destination, opening.class);
         let target = match decided {
             Ok(target) => target,
             Err(error) => {
@@ -116,6 +118,7 @@ impl Plaintext {
             direction: Direction::Inbound,
             path: Path::Passthrough,
             source: End { addr: self.client, workload: source, identity: None },
+            class: None,
             destination: End { addr: self.destination, identity: local.identity(), workload: Some(local) },
             hbone_addr: None,
             service: None,

@@ -195,6 +195,7 @@ impl Inbound {
                 workload: self.source.workload().cloned(),
                 identity: Some(self.identity.clone()),
             },
+            class: None,
             destination: End { addr: destination, identity: local.identity(), workload: Some(local) },
             hbone_addr: Some(SocketAddr::new(self.local_ip, HBONE_PORT)),
             service: None,

@@ -45,7 +45,7 @@ impl From<&Report> for ConnectionView {
         Self {
             direction: opening.direction.as_str(),
             path: opening.path.as_str(),
-            source: (&opening.source).into(),
+            source: EndView::source(opening),
             destination: (&opening.destination).into(),
             tunnel: opening.hbone_addr,
             service: opening.service.as_ref().map(|service| service.key.hostname.0.clone()),

@@ -66,7 +66,7 @@ impl Denial {
             time: Rfc3339(SystemTime::now()).to_string(),
             direction: opening.direction.as_str(),
             path: opening.path.as_str(),
-            source: (&opening.source).into(),
+            source: EndView::source(opening),
             destination: (&opening.destination).into(),
             service: opening.service.as_ref().map(|service| service.key.hostname.0.clone()),
             policy: opening.policy.as_ref().map(PolicyRef::key),

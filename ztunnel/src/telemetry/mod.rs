@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use authz::SourceClass;
 use daemon::logs::{AccessLog, Direction, Path, PolicyRef};
 use daemon::metrics::{Reporter, Security, WorkerCounters};
 use identity::SpiffeId;
@@ -63,6 +64,8 @@ pub struct Opening {
     pub path: Path,
     /// Who opened it.
     pub source: End,
+    /// What its source is known to be without an identity.
+    pub class: Option<SourceClass>,
     /// Whom it reaches.
     pub destination: End,
     /// Where its tunnel goes; none without a tunnel.

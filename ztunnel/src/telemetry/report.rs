@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime};
 
+use authz::SourceClass;
 use daemon::logs::{Direction, Party, PolicyRef, Record};
 use daemon::metrics::{ConnectionCounters, ConnectionLabels, ResponseFlag, ServiceLabels};
 
@@ -130,7 +131,7 @@ impl Open {
             duration: since.elapsed(),
             direction: opening.direction,
             path: opening.path,
-            source: party(&opening.source),
+            source: Party { class: opening.class.map(SourceClass::name), ..party(&opening.source) },
             destination: party(&opening.destination),
             hbone_addr: opening.hbone_addr,
             service: opening.service.map(|service| service.key.hostname.0.clone()),
@@ -160,6 +161,7 @@ fn party(end: &End) -> Party {
         namespace: workload.map(|workload| workload.profile.namespace.clone()),
         identity: end.identity.as_ref().map(identity::SpiffeId::shared),
         cluster: workload.map(|workload| workload.profile.cluster.0.clone()),
+        class: None,
     }
 }
 
@@ -302,6 +304,7 @@ mod tests {
                 workload: Some(Arc::new(cart())),
                 identity: Some("spiffe://cluster.local/ns/shop/sa/cart".parse().unwrap()),
             },
+            class: None,
             destination: End::unknown("10.0.1.2:80".parse().unwrap()),
             hbone_addr: Some("10.0.1.2:15008".parse().unwrap()),
             service: None,

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use authz::SourceClass;
 use mesh::Workload;
 
-use crate::telemetry::End;
+use crate::telemetry::{End, Opening};
 
 /// One end of a connection, as it is shown.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -18,6 +19,16 @@ pub struct EndView {
     /// Its verified identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<Arc<str>>,
+    /// What it is known to be without one, as policies name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+}
+
+impl EndView {
+    /// The end that opened the connection.
+    pub fn source(opening: &Opening) -> Self {
+        Self { class: opening.class.map(SourceClass::name), ..(&opening.source).into() }
+    }
 }
 
 impl From<&End> for EndView {
@@ -27,6 +38,7 @@ impl From<&End> for EndView {
             address: end.addr,
             workload: end.workload.as_ref().map(named),
             identity: end.identity.as_ref().map(identity::SpiffeId::shared),
+            class: None,
         }
     }
 }

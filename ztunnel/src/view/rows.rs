@@ -138,7 +138,7 @@ pub(super) fn connections<'a>(all: impl Iterator<Item = &'a Value>) -> Table {
             age(connection["age_seconds"].as_f64().unwrap_or_default()),
             text(&connection["bytes_sent"]),
             text(&connection["bytes_received"]),
-            text(&peer["identity"]),
+            who(peer),
             policy(connection),
         ]);
     }
@@ -160,15 +160,15 @@ pub(super) fn denials<'a>(all: impl Iterator<Item = &'a Value>) -> Table {
     ]);
     for denial in all {
         let (source, destination) = (&denial["source"], &denial["destination"]);
-        let who = match text(&source["workload"]) {
+        let from = match text(&source["workload"]) {
             name if name.is_empty() => text(&source["address"]),
             name => name,
         };
         table.row([
             text(&denial["time"]),
             text(&denial["direction"]),
-            who,
-            text(&source["identity"]),
+            from,
+            who(source),
             text(&destination["workload"]),
             text(&destination["address"]),
             policy(denial),
@@ -183,6 +183,14 @@ pub(super) fn policy(decided: &Value) -> String {
     match &decided["rule"] {
         Value::Number(rule) => format!("{} rule {rule}", text(&decided["policy"])),
         _ => text(&decided["policy"]),
+    }
+}
+
+/// Who an end is by its identity; without one, what it is known to be.
+fn who(end: &Value) -> String {
+    match text(&end["identity"]) {
+        identity if identity.is_empty() => text(&end["class"]),
+        identity => identity,
     }
 }
 
@@ -328,17 +336,33 @@ mod tests {
     }
 
     #[test]
+    fn a_source_without_an_identity_is_told_by_its_class() {
+        let mut connection = json!({
+            "direction": "inbound", "path": "passthrough",
+            "source": { "address": "10.0.0.1:4711", "class": "ambient.mesh/probe" },
+            "destination": { "address": "10.0.0.2:80", "workload": "bank/ledger" },
+        });
+        let identity = |connection: &Value| {
+            let shown = connections([connection].into_iter()).render();
+            shown.lines().nth(1).and_then(|row| row.split_whitespace().nth(9).map(str::to_owned))
+        };
+        assert_eq!(identity(&connection).as_deref(), Some("ambient.mesh/probe"));
+        connection["source"]["class"] = Value::Null;
+        assert_eq!(identity(&connection).as_deref(), Some("-"));
+    }
+
+    #[test]
     fn a_denial_says_who_whom_by_what_and_why() {
         let denial = json!({
             "time": "2026-03-01T00:00:00.000000Z", "direction": "inbound", "path": "passthrough",
-            "source": { "address": "10.0.0.1:4711" },
+            "source": { "address": "10.0.0.1:4711", "class": "ambient.mesh/node" },
             "destination": { "address": "10.0.0.2:80", "workload": "bank/ledger" },
             "policy": "bank/wall", "rule": 1, "reason": "denied",
         });
         assert_eq!(
             denials([denial].iter()).render(),
-            "TIME                         DIRECTION  SOURCE         SOURCE IDENTITY  DESTINATION  ADDRESS      POLICY            REASON\n\
-             2026-03-01T00:00:00.000000Z  inbound    10.0.0.1:4711  -                bank/ledger  10.0.0.2:80  bank/wall rule 1  denied\n"
+            "TIME                         DIRECTION  SOURCE         SOURCE IDENTITY    DESTINATION  ADDRESS      POLICY            REASON\n\
+             2026-03-01T00:00:00.000000Z  inbound    10.0.0.1:4711  ambient.mesh/node  bank/ledger  10.0.0.2:80  bank/wall rule 1  denied\n"
         );
     }
 }

@@ -123,7 +123,6 @@ fn a_probe_is_refused_by_nothing_but_a_rule_that_means_probes() {
     assert!(tried.observe(&plaintext()).dry_run.is_some());
     let rule = from(Match { principals: vec![of("ambient.mesh/probe")], ..Match::default() });
     let set = set([policy("no-probes", Action::Deny, [rule])]);
-    assert!(set.names_probes());
     assert_eq!(set.evaluate(&probe).unwrap_err().policy, Some(PolicyName::new("shop", "no-probes")));
     assert!(set.evaluate(&plaintext()).is_ok());
 }

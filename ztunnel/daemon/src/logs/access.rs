@@ -58,6 +58,8 @@ pub struct Party {
     pub namespace: Option<Arc<str>>,
     /// Its verified identity.
     pub identity: Option<Arc<str>>,
+    /// What it is known to be without one, as policies name it.
+    pub class: Option<&'static str>,
     /// Its cluster.
     pub cluster: Option<Arc<str>>,
 }
@@ -112,7 +114,7 @@ impl AccessLog {
 impl Party {
     /// A party of whom only the address is known.
     pub const fn unknown(addr: SocketAddr) -> Self {
-        Self { addr, workload: None, namespace: None, identity: None, cluster: None }
+        Self { addr, workload: None, namespace: None, identity: None, class: None, cluster: None }
     }
 }
 

@@ -79,6 +79,7 @@ fn fields(record: &Record, mut field: impl FnMut(&str, Value<'_>)) {
         optional(party.workload.as_ref(), |value| named("workload", value));
         optional(party.namespace.as_ref(), |value| named("namespace", value));
         optional(party.identity.as_ref(), |value| named("identity", value));
+        optional(party.class.as_ref(), |value| named("class", value));
         optional(party.cluster.as_ref(), |value| named("cluster", value));
     }
     field("direction", Value::Text(&record.direction.as_str()));
@@ -187,6 +188,21 @@ mod tests {
         assert_eq!(value["level"], "error");
         assert_eq!(value["bytes_recv"], 34);
         assert_eq!(value["src.addr"], "10.0.0.1:40000");
+    }
+
+    #[test]
+    fn a_source_without_an_identity_is_what_policies_call_it() {
+        let party = Party::unknown("10.0.0.1:40000".parse().unwrap());
+        let probe = Record { source: Party { class: Some("ambient.mesh/probe"), ..party }, ..record() };
+        let [mut text, mut json] = [String::new(), String::new()];
+        Format::Text.write(&probe, &mut text);
+        assert!(
+            text.contains(r#"src.addr=10.0.0.1:40000 src.class="ambient.mesh/probe" dst.addr="#),
+            "{text}"
+        );
+        Format::Json.write(&probe, &mut json);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["src.class"], "ambient.mesh/probe");
     }
 
     #[test]

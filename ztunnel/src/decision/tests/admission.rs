@@ -4,7 +4,7 @@ use authz::{Action, Match, Pattern, SourceClass};
 use mesh::{Change, IngressRule, NetworkPeer, NetworkPolicy, NetworkPort, Update, Workload};
 
 use super::samples::{World, at, deny, pod, strict, with_profile};
-use crate::decision::{Admission, InboundError, inbound_plaintext, node_local};
+use crate::decision::{Admission, InboundError, class_by_address, inbound_plaintext, node_local};
 
 #[test]
 fn a_policy_that_comes_changes_or_goes_is_noticed() {
@@ -151,7 +151,8 @@ fn plain(world: &World, from: &str) -> Admission {
 fn try_plain(world: &World, from: &str, is_probe: bool) -> Result<Admission, InboundError> {
     let (snapshot, local) = (world.store.snapshot(), receiver(world));
     let (from, to) = (at(from).ip, "10.0.0.1:80".parse().unwrap());
-    inbound_plaintext(&snapshot, &local, from, to, || is_probe).map(|target| target.admission)
+    let class = if is_probe { Some(SourceClass::Probe) } else { class_by_address(&snapshot, from) };
+    inbound_plaintext(&snapshot, &local, from, to, class).map(|target| target.admission)
 }
 
 fn again(world: &World, admission: &mut Admission) -> Result<(), InboundError> {

@@ -38,7 +38,7 @@ fn the_daemons_own_ports_are_refused_whatever_policy_says() {
             &world.client,
             ip(),
             to(&format!("10.0.0.1:{port}")),
-            || false,
+            None,
         );
         assert_eq!(plain.unwrap_err(), InboundError::OwnPort { port });
     }
@@ -109,7 +109,7 @@ fn policy_decides_by_the_peers_identity_and_the_real_port() {
 fn plaintext_is_let_in_until_policy_demands_an_identity() {
     let mut world = World::new();
     let plain = |world: &World| {
-        inbound_plaintext(&world.store.snapshot(), &world.client, ip(), to("10.0.0.1:80"), || false)
+        inbound_plaintext(&world.store.snapshot(), &world.client, ip(), to("10.0.0.1:80"), None)
     };
     assert_eq!(plain(&world).unwrap().upstream, to("10.0.0.1:80"));
     world.govern(strict());

@@ -270,7 +270,7 @@ impl Busy {
         let (server, near) = (at("server"), at("near"));
         let socket = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
         let plain = |from: &str, to: &str, local: &Workload| {
-            inbound_plaintext(&snapshot, local, ip(from), socket(to), || false).unwrap().admission
+            inbound_plaintext(&snapshot, local, ip(from), socket(to), None).unwrap().admission
         };
         let known =
             node_local(&snapshot, server, &id("client"), ip("10.0.0.1"), socket("10.0.0.2:80")).unwrap();

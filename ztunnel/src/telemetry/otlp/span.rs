@@ -48,6 +48,7 @@ fn attributes(record: &Record) -> Vec<KeyValue> {
         ] {
             text(&format!("ambient.{side}.{name}"), value.as_deref().map(str::to_owned));
         }
+        text(&format!("ambient.{side}.class"), party.class.map(str::to_owned));
     }
     text("server.address", record.service.as_deref().or(record.hostname.as_deref()).map(str::to_owned));
     text("ambient.policy", record.policy.as_ref().map(ToString::to_string));
