@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use e2e::calls::{exchange, inbound, opened, refused, shop, until_refused, until_served};
-use harness::{LabError, Mesh, PodSpec, Stack, eventually, serve};
-use serde_json::json;
+use e2e::calls::{exchange, opened, refused, shop, until_refused, until_served};
+use harness::{Daemon, LabError, Mesh, PodSpec, Stack, eventually, serve};
+use serde_json::{Value, json};
 
 /// Who calls: two of the server's namespace, one of another beside the server, one that is not in the mesh.
 const CALLERS: [&str; 4] = ["shop/client", "shop/near", "bank/teller", "legacy/batch"];
@@ -91,26 +91,89 @@ fn a_label_that_makes_a_policy_apply_cuts_live_connections_on_every_path() -> Re
 }
 
 #[test]
-fn dry_run_and_audit_only_say_what_they_would_do() -> Result<(), LabError> {
+fn dry_run_and_audit_say_and_count_on_every_path_what_they_would_do_and_do_nothing() -> Result<(), LabError> {
     let mesh = Mesh::up(&shop(Stack::V4))?;
-    let (client, server) = (mesh.pod("shop/client"), mesh.pod("shop/server"));
-    let _echo = server.serve(PORT, serve::echo())?;
     mesh.apply(
         "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n\
          metadata: {name: trial, namespace: shop, annotations: {istio.io/dry-run: \"true\"}}\n\
-         spec: {action: DENY, rules: [{}]}\n---\n\
+         spec: {action: DENY, rules: [{from: [{source: {namespaces: [nowhere]}}]}, {}]}\n---\n\
          apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: watch, namespace: shop}\n\
-         spec: {action: AUDIT, rules: [{}]}\n",
+         spec: {action: AUDIT, rules: [{}]}\n---\n\
+         apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: open, namespace: shop}\n\
+         spec: {action: ALLOW, rules: [{}]}\n",
     )?;
-    let daemon = mesh.daemon("node2");
-    eventually("what would be done is said", || {
-        let mut stream = opened(&client, server.at(PORT))?;
-        exchange(&mut stream)?;
-        let log = daemon.log()?;
-        Ok((log.contains("dry run would refuse") && log.contains("shop/watch")).then_some(()))
-    })?;
-    assert_eq!(inbound(daemon, &client, &server)?.error, None);
+    for (from, to, path) in [
+        ("shop/client", "shop/server", "hbone"),
+        ("shop/client", "shop/near", "node-local"),
+        ("legacy/batch", "shop/server", "passthrough"),
+    ] {
+        let (client, server) = (mesh.pod(from), mesh.pod(to));
+        let (daemon, echo) = (mesh.daemon(server.node().name()), server.serve(0, serve::echo())?);
+        let there = server.at(echo.port());
+        eventually("the policies are known", || {
+            drop(opened(&client, there)?);
+            let counted = SAID.iter().map(|labels| said(daemon, labels)).collect::<Result<Vec<_>, _>>()?;
+            Ok(counted.iter().all(|count| *count > 0.0).then_some(()))
+        })?;
+        let before = SAID.iter().map(|labels| said(daemon, labels)).collect::<Result<Vec<_>, _>>()?;
+        let lines = daemon.log()?.lines().count();
+        let mut live = opened(&client, there)?;
+        for (labels, before) in SAID.iter().zip(before) {
+            daemon.wait_metric(DECISIONS, labels, |count| count == before + 1.0)?;
+        }
+        let source = client.identity();
+        let source = if path == "passthrough" { "" } else { &*source };
+        let (ip, there) = (client.ip().to_string(), there.to_string());
+        let about = json!({ "source": source, "source_ip": ip, "destination": there });
+        eventually("what would be done is in the log", || {
+            let log = daemon.log()?;
+            let said = log.lines().skip(lines).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let said: Vec<_> = said.filter(|it| it["target"] == "audit" && holds(it, &about)).collect();
+            let is = |message: &str, key: &str, value: Value| {
+                said.iter().filter(|it| it["message"] == message && it[key] == value).count() == 1
+            };
+            let audited = is("connection matches", "policy", json!("shop/watch"));
+            let tried = is("dry run would refuse", "denied", json!("denied by rule 1 of policy shop/trial"));
+            Ok((audited && tried && said.len() == 2).then_some(()))
+        })?;
+        exchange(&mut live)?;
+        drop(live);
+        let record = daemon.wait_record(|it| {
+            (it.direction == "inbound" && it.path == path && it.destination.to_string() == there)
+                && it.policy.as_deref() == Some("shop/open rule 0")
+        })?;
+        assert_eq!(record.error, None);
+    }
     Ok(())
+}
+
+/// How many connections policy said that of.
+fn said(daemon: &Daemon, labels: &[(&str, &str)]) -> Result<f64, LabError> {
+    Ok(daemon.scrape()?.sum(DECISIONS, labels).unwrap_or_default())
+}
+
+/// Whether a line of the log has all of these fields.
+fn holds(line: &Value, fields: &Value) -> bool {
+    fields.as_object().into_iter().flatten().all(|(key, value)| line[key] == *value)
+}
+
+const DECISIONS: &str = "ambient_policy_decisions_total";
+
+/// What policies `watch`, `trial` and `open` say of each connection.
+const SAID: [[(&str, &str); 5]; 3] = [
+    decision("watch", "0", "audit", "audit_matched"),
+    decision("trial", "1", "dry_run_deny", "deny_matched"),
+    decision("open", "0", "allow", "allow_matched"),
+];
+
+const fn decision<'a>(
+    name: &'a str,
+    rule: &'a str,
+    decision: &'a str,
+    reason: &'a str,
+) -> [(&'a str, &'a str); 5] {
+    let policy = [("policy_namespace", "shop"), ("policy_name", name)];
+    [policy[0], policy[1], ("rule", rule), ("decision", decision), ("reason", reason)]
 }
 
 #[test]
