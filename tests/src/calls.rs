@@ -5,7 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use harness::{
-    AccessRecord, Cluster, Daemon, LabError, Marker, Node, PATIENCE, Packets, Pod, PodSpec, Stack, eventually,
+    AccessRecord, Cluster, Daemon, LabError, Marker, Mesh, Node, PATIENCE, Packets, Pod, PodSpec, Stack,
+    eventually,
 };
 
 /// Client and neighbour on one node, server on the other; and two pods that are not in the mesh, one on each.
@@ -111,6 +112,17 @@ pub fn until_served(what: &str, from: &Pod, to: SocketAddr) -> Result<(), LabErr
 /// When it is not in time.
 pub fn until_refused(what: &str, from: &Pod, to: SocketAddr) -> Result<(), LabError> {
     eventually(what, || Ok(opened(from, to).is_err().then_some(())))
+}
+
+/// Waits until pods that leave the mesh drain: what is new is not captured any more.
+///
+/// # Errors
+/// When they do not in time.
+pub fn until_draining(mesh: &Mesh, pods: &[&Pod]) -> Result<(), LabError> {
+    pods.iter().try_for_each(|pod| {
+        let daemon = mesh.daemon(pod.node().name());
+        eventually("the pod drains", || Ok(daemon.phase(pod)?.filter(|it| it.phase == "draining").map(drop)))
+    })
 }
 
 /// The record of a call that the daemon of the client's node refuses: the connection is taken, and then reset.

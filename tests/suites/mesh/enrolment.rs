@@ -3,9 +3,9 @@
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use e2e::calls::{echoed, exchange, opened, outbound, shop, until_refused, until_served};
+use e2e::calls::{echoed, exchange, opened, outbound, shop, until_draining, until_refused, until_served};
 use harness::{AccessRecord, Daemon, LabError, Marker, Mesh, Pod, PodSpec, Stack, eventually, serve};
 use serde_json::{Value, json};
 
@@ -67,20 +67,19 @@ fn leaves(stack: Stack) -> Result<(), LabError> {
     assert!(used.iter().zip(&held).all(|(used, held)| more(used, held)), "{used:?} after {held:?}");
 
     mesh.patch("Namespace", "", "legacy", &label(None))?;
-    for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
-        eventually("the pod drains", || {
-            Ok(mesh.daemon(node).phase(pod)?.filter(|it| it.phase == "draining").map(drop))
-        })?;
-    }
-    live.iter_mut().try_for_each(exchange)?;
+    let left = Instant::now();
+    until_draining(&mesh, &[&batch, &printer])?;
     let local = opened(&batch, printer.at(PORT))?.local_addr()?;
+    assert!(left.elapsed() < Duration::from_secs(1), "what is new was captured for {:?}", left.elapsed());
     live.iter_mut().try_for_each(exchange)?;
     drop(live);
     for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
         eventually("the pod is let go of", || Ok(mesh.daemon(node).phase(pod)?.is_none().then_some(())))?;
         mesh.daemon(node).wait_metric("workload_manager_proxies_stopped_total", &[], |pods| pods == 1.0)?;
     }
-    assert!(mesh.daemon("node1").records()?.iter().all(|it| it.source != local), "what is new is captured");
+    for daemon in mesh.daemons() {
+        assert!(daemon.records()?.iter().all(|it| it.source != local), "what is new is captured");
+    }
     assert_eq!((traces(&batch)?, traces(&printer)?), before);
     warm_up(&client, &[&server, &batch])?;
     for (daemon, held) in mesh.daemons().iter().zip(held) {

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use e2e::calls::{cut_soon, exchange, opened, shop, until_served};
+use e2e::calls::{cut_soon, exchange, opened, shop, until_draining, until_served};
 use harness::{LabError, Mesh, Pod, Stack, eventually, serve};
 use serde_json::json;
 
@@ -149,11 +149,7 @@ fn denied_while_draining(stack: Stack) -> Result<(), LabError> {
     let mut live =
         [opened(&near, printer.at(PORT))?, opened(&server, batch.at(PORT))?, opened(&near, batch.at(PORT))?];
     mesh.patch("Namespace", "", "legacy", &json!({ "metadata": { "labels": { MODE: null } } }))?;
-    for (pod, node) in [(&batch, "node1"), (&printer, "node2")] {
-        eventually("the pod drains", || {
-            Ok(mesh.daemon(node).phase(pod)?.filter(|it| it.phase == "draining").map(drop))
-        })?;
-    }
+    until_draining(&mesh, &[&batch, &printer])?;
     live.iter_mut().try_for_each(exchange)?;
     mesh.apply(&authorization("wall", "legacy", "batch", "DENY", ""))?;
     let [printing, batched @ ..] = &mut live;
