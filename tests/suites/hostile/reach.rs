@@ -36,15 +36,17 @@ fn little_is_reached(stack: Stack) -> Result<(), LabError> {
         for (port, path) in [(METRICS, "/metrics"), (READY, "/healthz/ready")] {
             let heard = |request: &str| ask(&pod, (node, port).into(), request).unwrap_or_default();
             assert!(heard(&format!("GET {path}")).starts_with("HTTP/1.1 200"), "{path}");
+            let index = scene.mesh.daemon("node1").get("/")?.body;
             for request in [
                 "GET /config_dump",
                 "GET /connections",
-                "POST /drain",
                 "POST /logging?level=off",
                 "POST /quitquitquit",
                 "GET /debug/pprof/profile?seconds=1",
                 "POST /debug/pprof/heap/profiling?activate=true",
             ] {
+                let page = request.split('?').next().unwrap_or(request).replace("GET ", "GET  ");
+                assert!(index.contains(&page), "{page} is no page of the admin server: {index}");
                 let answer = heard(request);
                 assert!(
                     answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 405"),

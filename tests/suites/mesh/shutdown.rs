@@ -3,10 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::time::Duration;
 
-use harness::{LabError, Mesh, MeshOptions, PATIENCE, Stack, serve};
+use harness::{LabError, Mesh, MeshOptions, PATIENCE, Stack, eventually, serve};
 use nix::sys::signal::Signal;
 
-use e2e::calls::shop;
+use e2e::calls::{exchange, opened, outbound, shop};
 
 #[test]
 fn connections_that_are_cut_at_the_end_are_reset_and_their_records_say_why() -> Result<(), LabError> {
@@ -40,6 +40,33 @@ fn cut(stack: Stack) -> Result<(), LabError> {
     let records = daemon.records()?;
     let told = records.iter().filter(|it| it.direction == "outbound" && it.error.as_ref().is_some_and(said));
     assert_eq!(told.count(), COUNT);
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_asked_to_quit_lets_live_connections_come_to_their_end() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let client = mesh.pod("shop/client");
+    let daemon = mesh.daemon("node1");
+    let servers = ["shop/server", "shop/near", "legacy/printer"].map(|name| mesh.pod(name));
+    let echoes =
+        servers.iter().map(|server| server.serve(0, serve::echo())).collect::<Result<Vec<_>, _>>()?;
+    let targets: Vec<_> = servers.iter().zip(&echoes).map(|(server, echo)| server.at(echo.port())).collect();
+    let mut live = targets.iter().map(|to| opened(&client, *to)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(daemon.get("/quitquitquit")?.status, 405, "a look at it quits nothing");
+    assert_eq!(daemon.post("/quitquitquit")?.status, 200);
+    for to in &targets {
+        let late = eventually("what is new is turned away", || Ok(opened(&client, *to).err()))?;
+        assert_eq!(late.kind(), ErrorKind::ConnectionReset);
+    }
+    live.iter_mut().try_for_each(exchange)?;
+    let sources = live.iter().map(std::net::TcpStream::local_addr).collect::<Result<Vec<_>, _>>()?;
+    drop(live);
+    assert!(daemon.wait_end(PATIENCE)?.is_some_and(|status| status.success()));
+    for (source, path) in sources.into_iter().zip(["hbone", "node-local", "direct"]) {
+        let record = outbound(daemon, source)?;
+        assert_eq!((record.error, &*record.path), (None, path));
+    }
     Ok(())
 }
 
