@@ -1,10 +1,10 @@
 //! What does not answer is given up in time, and the record says what it was that did not.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use e2e::calls::{refused, shop, until_refused, until_served};
+use e2e::calls::{opened, refused, shop, until_refused, until_served};
 use harness::{
     AccessRecord, Daemon, LabError, Mesh, MeshOptions, Node, Pod, PodSpec, ServiceSpec, Stack, eventually,
     serve,
@@ -103,6 +103,39 @@ fn silent_waypoint(stack: Stack) -> Result<(), LabError> {
     for flag in ["CONNECT", "NETWORK_POLICY"] {
         let flags = [("reporter", "source"), ("response_flags", flag)];
         here.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count >= 2.0)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_vanishes_from_a_plaintext_connection_is_given_up_where_that_is_wanted() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(vanished)
+}
+
+fn vanished(stack: Stack) -> Result<(), LabError> {
+    let config = json!({ "timeouts": { "connect": "1s", "unacknowledged": "1s" } });
+    let mesh = Mesh::with(&shop(stack), &MeshOptions { config, ..MeshOptions::default() })?;
+    let (client, printer) = (mesh.pod("shop/client"), mesh.pod("legacy/printer"));
+    let (batch, server) = (mesh.pod("legacy/batch"), mesh.pod("shop/server"));
+    let _servers = [&printer, &server].map(|pod| pod.serve(PORT, serve::echo()));
+    // One goes out to whom no packet reaches any more, one came in from such a one.
+    let mut going = opened(&client, printer.at(PORT))?;
+    let mut coming = opened(&batch, server.at(PORT))?;
+    let (source, caller) = (going.local_addr()?, coming.local_addr()?);
+    drop_all(mesh.node("node2"), &[printer.at(PORT)])?;
+    drop_all(mesh.node("node1"), &[caller])?;
+    going.write_all(b"x")?;
+    coming.write_all(b"x")?;
+    let end = going.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+    for (node, direction, from, path, side) in [
+        ("node1", "outbound", source, "direct", "server"),
+        ("node2", "inbound", caller, "passthrough", "client"),
+    ] {
+        let record = mesh.daemon(node).wait_record(|it| it.direction == direction && it.source == from)?;
+        let error = record.error.unwrap_or_default();
+        assert!(error.starts_with(&format!("{side}'s connection failed: Connection timed out")), "{error}");
+        assert_eq!(record.path, path);
     }
     Ok(())
 }

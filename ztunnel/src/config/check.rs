@@ -91,6 +91,10 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         let problem = "must not be less than timeouts.connect: the peer dials before it answers";
         ("timeouts.request", problem.to_owned())
     });
+    let hasty = timeouts.unacknowledged.is_some_and(|limit| limit < timeouts.connect).then(|| {
+        let problem = "must not be less than timeouts.connect: it would end connections before they are up";
+        ("timeouts.unacknowledged", problem.to_owned())
+    });
     let eager = (timeouts.idle_inbound <= timeouts.idle_tunnel).then(|| {
         let problem = "must be more than timeouts.idleTunnel: who opened a tunnel is to close it first";
         ("timeouts.idleInbound", problem.to_owned())
@@ -99,7 +103,7 @@ fn amounts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
         .then(|| ("path.linger", "must be 1ms or less: the processor is busy all the while".to_owned()));
     let brief = config.ca.certificate_ttl < MIN_TTL && !config.ca.certificate_ttl.is_zero();
     let brief = brief.then(|| ("ca.certificateTtl", format!("must be {}s or more", MIN_TTL.as_secs())));
-    zero.chain(none).chain(short).chain(eager).chain(long).chain(brief)
+    zero.chain(none).chain(short).chain(hasty).chain(eager).chain(long).chain(brief)
 }
 
 fn texts(config: &Config) -> impl Iterator<Item = (&'static str, String)> {

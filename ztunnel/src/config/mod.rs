@@ -187,6 +187,8 @@ pub struct Timeouts {
     pub idle_inbound: Duration,
     /// How long a tunnel of ours is kept without streams.
     pub idle_tunnel: Duration,
+    /// What is sent in plaintext to be acknowledged; none leaves that to the kernel.
+    pub unacknowledged: Option<Duration>,
     /// Between SIGTERM and the cut.
     pub drain: Duration,
 }
@@ -334,6 +336,7 @@ impl Default for Timeouts {
             request: Duration::from_secs(15),
             idle_inbound: Duration::from_secs(360),
             idle_tunnel: Duration::from_secs(300),
+            unacknowledged: None,
             drain: Duration::from_secs(25),
         }
     }

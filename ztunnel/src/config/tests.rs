@@ -95,6 +95,10 @@ fn options_that_contradict_each_other_are_refused() {
         ("  tokenFile: /token\n", "ca.tokenFile: must not be set beside ca.nodeKey"),
         ("timeouts:\n  handshake: 0\n", "timeouts.handshake: must be more than zero"),
         (
+            "timeouts:\n  unacknowledged: 9s\n",
+            "timeouts.unacknowledged: must not be less than timeouts.connect: it would end connections before they are up",
+        ),
+        (
             "timeouts:\n  request: 5s\n",
             "timeouts.request: must not be less than timeouts.connect: the peer dials before it answers",
         ),

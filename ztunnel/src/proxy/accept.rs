@@ -42,7 +42,10 @@ pub(super) fn start(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Vec<AbortHandl
     let mut tasks = Vec::new();
     for (port, socket) in ports {
         // Accepted sockets inherit these options, which saves a handful of syscalls for each.
-        let tuned = tuning.apply(socket);
+        let tuned = tuning.apply(socket).and_then(|()| match port {
+            ListenPort::Plaintext => tuning.apply_in_plaintext(socket),
+            ListenPort::Hbone | ListenPort::Outbound => Ok(()),
+        });
         // A descriptor of our own for the same socket: the original stays with the registry.
         match tuned.and_then(|()| socket.try_clone()).and_then(Listener::new) {
             Ok(listener) => {

@@ -27,8 +27,9 @@ pub struct SocketTuning {
     pub keepalive: Duration,
     /// Unanswered probes until the connection is given up. Default 9.
     pub keepalive_probes: u32,
-    /// How long sent bytes may stay unacknowledged (TCP_USER_TIMEOUT). Default none: the kernel's retries decide.
-    pub user_timeout: Option<Duration>,
+    /// How long what is sent in plaintext to elsewhere may stay unacknowledged (TCP_USER_TIMEOUT). Default none: the
+    /// kernel's retries decide, and who acknowledges but takes nothing is waited for, as without a mesh.
+    pub unacknowledged: Option<Duration>,
     /// What tunnels use against congestion. Default CUBIC.
     pub tunnels: CongestionControl,
 }
@@ -45,11 +46,8 @@ impl PodSockets {
     /// # Errors
     /// When the namespace cannot be entered or the kernel refuses.
     pub fn tcp(&self, destination: IpAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
-        let socket = self.make(destination, Type::STREAM, Protocol::TCP)?;
-        self.tuning.apply(&socket)?;
-        if let Some(source) = source {
-            bind_foreign(&socket, source)?;
-        }
+        let socket = self.patient(destination, source)?;
+        self.tuning.apply_in_plaintext(&socket)?;
         Ok(socket)
     }
 
@@ -58,7 +56,7 @@ impl PodSockets {
     /// # Errors
     /// When the namespace cannot be entered or the kernel refuses.
     pub fn tcp_to_app(&self, destination: IpAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
-        let socket = self.tcp(destination, source)?;
+        let socket = self.patient(destination, source)?;
         CongestionControl::RENO.apply(&socket)?;
         Ok(socket)
     }
@@ -68,7 +66,7 @@ impl PodSockets {
     /// # Errors
     /// When the namespace cannot be entered or the kernel refuses.
     pub fn tcp_for_tunnel(&self, peer: IpAddr) -> io::Result<Socket> {
-        let socket = self.tcp(peer, None)?;
+        let socket = self.patient(peer, None)?;
         self.tuning.tunnels.apply(&socket)?;
         Ok(socket)
     }
@@ -89,6 +87,16 @@ impl PodSockets {
     /// The namespace that sockets are made in.
     pub const fn netns(&self) -> &Arc<PodNetns> {
         &self.netns
+    }
+
+    /// A TCP socket that waits for acknowledgements as long as the kernel does.
+    fn patient(&self, destination: IpAddr, source: Option<SocketAddr>) -> io::Result<Socket> {
+        let socket = self.make(destination, Type::STREAM, Protocol::TCP)?;
+        self.tuning.apply(&socket)?;
+        if let Some(source) = source {
+            bind_foreign(&socket, source)?;
+        }
+        Ok(socket)
     }
 
     fn make(&self, destination: IpAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
@@ -112,11 +120,16 @@ impl SocketTuning {
             .with_interval(self.keepalive)
             .with_retries(self.keepalive_probes);
         socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_keepalive(&keepalive)?;
-        match self.user_timeout {
-            Some(limit) => socket.set_tcp_user_timeout(Some(limit)),
-            None => Ok(()),
-        }
+        socket.set_tcp_keepalive(&keepalive)
+    }
+
+    /// Sets what holds beyond that for a connection in plaintext with somebody elsewhere. Within a pod nobody vanishes,
+    /// and tunnels have pings.
+    ///
+    /// # Errors
+    /// What setsockopt(2) reports.
+    pub fn apply_in_plaintext(&self, socket: &impl AsFd) -> io::Result<()> {
+        self.unacknowledged.map_or(Ok(()), |limit| SockRef::from(socket).set_tcp_user_timeout(Some(limit)))
     }
 }
 
@@ -125,7 +138,7 @@ impl Default for SocketTuning {
         Self {
             keepalive: Duration::from_secs(180),
             keepalive_probes: 9,
-            user_timeout: None,
+            unacknowledged: None,
             tunnels: CongestionControl::CUBIC,
         }
     }

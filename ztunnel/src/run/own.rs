@@ -50,7 +50,11 @@ pub(super) fn is(pod: &LocalPod, name: &NamespacedName) -> bool {
 
 /// How sockets of the daemon are set.
 pub(super) fn tuning(config: &Config) -> SocketTuning {
-    SocketTuning { tunnels: config.path.tunnel_congestion_control.or_system(), ..SocketTuning::default() }
+    SocketTuning {
+        unacknowledged: config.timeouts.unacknowledged,
+        tunnels: config.path.tunnel_congestion_control.or_system(),
+        ..SocketTuning::default()
+    }
 }
 
 /// Serves the pod of that name for ever, under whichever uid it has.

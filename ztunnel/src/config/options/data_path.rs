@@ -141,6 +141,17 @@ pub(super) const TIMEOUTS: &[Opt<Config>] = &[
         show: |config| config.timeouts.idle_inbound.show(),
     },
     Opt {
+        key: "timeouts.unacknowledged",
+        env: "ZTUNNEL_UNACKNOWLEDGED_TIMEOUT",
+        value: "DURATION",
+        help: "How long what is sent in plaintext to or from another pod may stay unacknowledged \
+               before the connection is reset (TCP_USER_TIMEOUT); tunnels have pings, which take 30s. \
+               Or off: the kernel gives up after some 15 minutes, as without a mesh. It is off, since \
+               it also ends what TCP keeps: a peer that is there and takes nothing for that long.",
+        set: |config, text| set(&mut config.timeouts.unacknowledged, text),
+        show: |config| config.timeouts.unacknowledged.show(),
+    },
+    Opt {
         key: "timeouts.drain",
         env: "CONNECTION_TERMINATION_DEADLINE",
         value: "DURATION",
