@@ -168,6 +168,63 @@ fn the_documented_defaults_read_back_to_the_defaults() {
 }
 
 #[test]
+fn defaults_are_those_that_operators_and_other_parts_count_on() {
+    let defaults = Config::default();
+    let shown = OPTIONS.iter().map(|option| (option.key, (option.show)(&defaults)));
+    let shown: Vec<_> = shown.filter(|(key, value)| !value.is_empty() && !key.starts_with("otlp.")).collect();
+    let shown: Vec<_> = shown.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    assert_eq!(shown, DEFAULTS);
+}
+
+/// Of every option that has one. Istio's are its ports, its names, and how long certificates are to last.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("pod", "off"),
+    ("workers", "auto"),
+    ("source.status", "/run/ambient/status"),
+    ("state.folder", "/run/ambient"),
+    ("state.enrolSocket", "/run/ambient/enrol.sock"),
+    ("state.netns", "/run/netns"),
+    ("mesh.trustDomain", "cluster.local"),
+    ("mesh.clusterDomain", "cluster.local"),
+    ("mesh.clusterId", "Kubernetes"),
+    ("mesh.rootNamespace", "istio-system"),
+    ("mesh.excludedNamespaces", "kube-system"),
+    ("ca.serverName", "istiod.istio-system.svc"),
+    ("ca.tokenFile", "off"),
+    ("ca.certificateTtl", "24h"),
+    ("ca.cache", "off"),
+    ("trust.crl", "off"),
+    ("listen.adminSocket", "/run/ambient/admin.sock"),
+    ("listen.admin", "127.0.0.1:15000"),
+    ("listen.metrics", "[::]:15020"),
+    ("listen.metricsPod", "off"),
+    ("listen.readiness", "[::]:15021"),
+    ("dns.enabled", "true"),
+    ("dns.resolvConf", "/etc/resolv.conf"),
+    ("path.nodeLocal", "true"),
+    ("path.originalSource", "true"),
+    ("path.networkPolicies", "false"),
+    ("path.strangers", "accept"),
+    ("path.linger", "150us"),
+    ("path.tunnelCongestionControl", "cubic"),
+    ("timeouts.handshake", "10s"),
+    ("timeouts.connect", "10s"),
+    ("timeouts.request", "15s"),
+    ("timeouts.idleTunnel", "5m"),
+    ("timeouts.idleInbound", "6m"),
+    ("timeouts.drain", "25s"),
+    ("limits.handshakes", "1024"),
+    ("limits.handshakesPerSource", "128"),
+    ("limits.connectionsPerPod", "16384"),
+    ("limits.metricSeries", "10000"),
+    ("limits.tunnels", "65536"),
+    ("limits.tunnelsPerSource", "1024"),
+    ("log.level", "info"),
+    ("log.format", "text"),
+    ("log.access", "all"),
+];
+
+#[test]
 fn no_two_options_share_a_key_a_flag_or_a_variable() {
     let all: Vec<_> = OPTIONS.iter().collect();
     let distinct = |of: fn(&daemon::config::Opt<Config>) -> String| {

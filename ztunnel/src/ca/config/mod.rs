@@ -256,6 +256,42 @@ mod tests {
         assert_eq!(read.unwrap(), CaServerConfig::default());
     }
 
+    #[test]
+    fn defaults_are_those_that_operators_and_other_parts_count_on() {
+        let defaults = CaServerConfig::default();
+        let shown = OPTIONS.iter().map(|option| (option.key, (option.show)(&defaults)));
+        let shown: Vec<_> = shown.filter(|(_, value)| !value.is_empty()).collect();
+        let shown: Vec<_> = shown.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(shown, DEFAULTS);
+    }
+
+    /// Of every option that has one. Istio's are its ports, names, audience, lives and accounts.
+    const DEFAULTS: &[(&str, &str)] = &[
+        ("drain", "5s"),
+        ("root.secret", "off"),
+        ("root.lifetime", "87600h"),
+        ("root.publish", "off"),
+        ("root.publishConfigMap", "off"),
+        ("trust.domain", "cluster.local"),
+        ("trust.bearerTokens", "off"),
+        ("trust.kubernetes", "off"),
+        ("trust.audience", "istio-ca"),
+        ("trust.impersonators", "ambient-system/ztunnel,istio-system/ztunnel"),
+        ("leaf.ttl", "24h"),
+        ("leaf.maxTtl", "24h"),
+        ("listen.address", "[::]:15012"),
+        ("listen.names", "istiod.istio-system.svc,localhost,127.0.0.1,::1"),
+        ("listen.adminSocket", "off"),
+        ("listen.admin", "127.0.0.1:15013"),
+        ("listen.metrics", "[::]:15014"),
+        ("listen.readiness", "[::]:15016"),
+        ("limits.callsPerSecond", "50"),
+        ("limits.burst", "500"),
+        ("limits.connections", "1024"),
+        ("log.level", "info"),
+        ("log.format", "text"),
+    ];
+
     fn resolve(text: &str) -> Result<CaServerConfig, ConfigErrors> {
         let path = PathBuf::from("ca.yaml");
         CaServerConfig::resolve(Some(File { path: &path, text }), |_| None, &Flags::default())
