@@ -5,6 +5,7 @@
 mod audit;
 mod clocks;
 mod federation;
+mod keys;
 mod load;
 mod outage;
 mod partner;
