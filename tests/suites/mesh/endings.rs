@@ -172,6 +172,26 @@ const SCRIPTS: &[Script] = &[
         },
     },
     Script {
+        name: "the client resets behind its end, and the server is silent",
+        client: |it| reset(it, ended_and_seen(it)),
+        server: silent_behind_the_end,
+    },
+    Script {
+        name: "the server resets behind its end, and the client is silent",
+        client: silent_behind_the_end,
+        server: |it| reset(it, ended_and_seen(it)),
+    },
+    Script {
+        name: "the client closes with bytes unread behind its end, and the server is silent",
+        client: |it| told(ended_and_seen(it)),
+        server: silent_behind_the_end,
+    },
+    Script {
+        name: "the server closes with bytes unread behind its end, and the client is silent",
+        client: silent_behind_the_end,
+        server: |it| told(ended_and_seen(it)),
+    },
+    Script {
         name: "nothing is said at all",
         client: |mut it| told(it.shutdown(Shutdown::Write).and_then(|()| it.read(&mut [0]))),
         server: |mut it| told(it.read(&mut [0])),
@@ -221,6 +241,26 @@ fn held_up(mut stream: &TcpStream) -> io::Result<usize> {
         }
     }
     Err(io::Error::other("nobody held the writer up"))
+}
+
+/// Ends its half, and has the word of the other side that it saw the end: the first of bytes that came together.
+fn ended_and_seen(mut stream: &TcpStream) -> io::Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.read_exact(&mut [0])
+}
+
+/// Says when it has seen the end, and neither reads nor writes from then on: how it learns that the connection failed.
+fn silent_behind_the_end(mut stream: &TcpStream) -> io::Result<String> {
+    stream.read_to_end(&mut Vec::new())?;
+    stream.write_all(&[0; 1000])?;
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok("it never fails".to_owned())
 }
 
 fn rest() -> io::Result<()> {

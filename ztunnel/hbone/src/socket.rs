@@ -22,6 +22,8 @@ pub struct Socket {
     io: AsyncFd<RawSocket>,
     /// The reactor was made to forget that there is something to read.
     unread: Cell<bool>,
+    /// The reactor was made to forget that there is room to write.
+    unwritten: Cell<bool>,
     /// Closing it sends RST.
     resets: Cell<bool>,
 }
@@ -41,7 +43,8 @@ impl Socket {
     /// # Errors
     /// When the reactor is out of descriptors.
     pub fn from_nonblocking(raw: RawSocket) -> io::Result<Self> {
-        Ok(Self { io: register(raw)?, unread: Cell::new(false), resets: Cell::new(false) })
+        let io = register(raw)?;
+        Ok(Self { io, unread: Cell::new(false), unwritten: Cell::new(false), resets: Cell::new(false) })
     }
 
     /// Two sockets within this process, joined: what is written to one is read from the other. Their kernel buffers
@@ -131,7 +134,10 @@ impl Socket {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         loop {
-            let mut guard = ready!(self.io.poll_write_ready(cx))?;
+            let Poll::Ready(guard) = self.io.poll_write_ready(cx) else {
+                return self.try_forgotten(|| self.try_send_vectored(buffers));
+            };
+            let mut guard = guard?;
             match self.try_send_vectored(buffers) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 result => return Poll::Ready(result),
@@ -190,25 +196,56 @@ impl Socket {
     }
 
     /// Whether the connection has failed, mostly by a reset, while nobody wants its bytes: these stay where they are.
+    /// Behind the end of the stream, it is to be asked after whoever writes in the same turn of the reactor: room that
+    /// comes between the two would be forgotten.
     pub fn poll_failure(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let mut guard = match ready!(self.io.poll_read_ready(cx)) {
-            Ok(guard) => guard,
-            Err(error) => return Poll::Ready(error),
-        };
-        if guard.ready().is_read_closed()
-            && let Ok(Some(error)) = self.io.get_ref().take_error()
-        {
-            return Poll::Ready(error);
+        loop {
+            let mut guard = match ready!(self.io.poll_read_ready(cx)) {
+                Ok(guard) => guard,
+                Err(error) => return Poll::Ready(error),
+            };
+            if guard.ready().is_read_closed() {
+                return self.poll_failure_behind_end(cx);
+            }
+            // Only who finds nothing is woken by what comes.
+            guard.clear_ready();
+            self.unread.set(true);
         }
-        // Only who finds nothing is woken by what comes.
-        guard.clear_ready();
-        drop(guard);
-        self.unread.set(true);
-        match self.io.poll_read_ready(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(error),
-            // The end of the stream is never forgotten: a reset behind it shows when we write.
-            Poll::Ready(Ok(_)) | Poll::Pending => Poll::Pending,
+    }
+
+    /// [`poll_failure`](Self::poll_failure) of a connection whose end has come. The reactor never forgets that, so
+    /// nothing wakes a reader any more; but whatever fails a connection ends the way out, too.
+    fn poll_failure_behind_end(&self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        loop {
+            let mut guard = match ready!(self.io.poll_write_ready(cx)) {
+                Ok(guard) => guard,
+                Err(error) => return Poll::Ready(error),
+            };
+            if guard.ready().is_write_closed() {
+                // Without an error, who was at the other end of a pair is gone: nothing is left that could fail.
+                return match self.io.get_ref().take_error() {
+                    Ok(Some(error)) | Err(error) => Poll::Ready(error),
+                    Ok(None) => Poll::Pending,
+                };
+            }
+            guard.clear_ready();
+            self.unwritten.set(true);
         }
+    }
+
+    /// Runs `write` where only the reactor knows of no room. It has the task woken when there is.
+    fn try_forgotten<T>(&self, mut write: impl FnMut() -> io::Result<T>) -> Poll<io::Result<T>> {
+        while self.unwritten.take() {
+            match write() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.unwritten.set(true),
+                result => {
+                    self.unwritten.set(true);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+        Poll::Pending
     }
 
     /// Runs `write` when there may be room to write, and again until it does not say `WouldBlock`.
@@ -221,7 +258,10 @@ impl Socket {
         mut write: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         loop {
-            let mut guard = ready!(self.io.poll_write_ready(cx))?;
+            let Poll::Ready(guard) = self.io.poll_write_ready(cx) else {
+                return self.try_forgotten(|| write(self.as_fd()));
+            };
+            let mut guard = guard?;
             match write(self.as_fd()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => guard.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -342,3 +382,6 @@ impl AsFd for Socket {
         self.io.get_ref().as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,14 @@ impl Future for Joined {
                 server.end_on_close();
                 Poll::Ready(Ok(()))
             }
-            _ => Poll::Pending,
+            // All that is left of a side that has ended is to fail, of which nobody reads or writes any more.
+            (Poll::Ready(_), Poll::Pending) => {
+                client.poll_failure(cx).map(|error| Err(JoinError::Client(error)))
+            }
+            (Poll::Pending, Poll::Ready(_)) => {
+                server.poll_failure(cx).map(|error| Err(JoinError::Server(error)))
+            }
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use socket2::{SockRef, Socket as RawSocket};
@@ -28,7 +29,7 @@ impl Meter for Count {
 }
 
 /// A TCP connection: an application's end, and the relay's.
-fn connection() -> (TcpStream, RawSocket) {
+pub(crate) fn connection() -> (TcpStream, RawSocket) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let app = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     app.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -116,26 +117,40 @@ fn a_reset_is_carried_as_a_reset() {
     assert_eq!(seen, ErrorKind::ConnectionReset);
 }
 
+/// Ends its half, and resets the connection once the other side has seen the end.
+fn reset_behind_the_end(app: &TcpStream, seen: &Receiver<()>) {
+    app.shutdown(Shutdown::Write).unwrap();
+    seen.recv().unwrap();
+    SockRef::from(app).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Reads to the end, and neither reads nor writes from then on.
+fn silent_behind_the_end(app: &TcpStream, seen: &Sender<()>) -> Option<ErrorKind> {
+    assert_eq!(read_all(app).unwrap(), b"");
+    seen.send(()).unwrap();
+    wait_for_error(app)
+}
+
 #[test]
-fn a_reset_behind_a_half_close_is_carried_too() {
+fn a_clients_reset_behind_its_end_reaches_a_server_that_is_silent() {
+    let (sender, receiver) = channel();
     let (ended, (), seen, _) = joined(
-        |app| {
-            app.shutdown(Shutdown::Write).unwrap();
-            std::thread::sleep(Duration::from_millis(50));
-            SockRef::from(&app).set_linger(Some(Duration::ZERO)).unwrap();
-        },
-        |mut app| {
-            assert_eq!(read_all(&app).unwrap(), b"");
-            // Writes until the reset is known.
-            loop {
-                if let Err(error) = app.write_all(&[0; 4096]) {
-                    break error.kind();
-                }
-            }
-        },
+        move |app| reset_behind_the_end(&app, &receiver),
+        move |app| silent_behind_the_end(&app, &sender),
     );
-    assert!(ended.is_err());
-    assert!(matches!(seen, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{seen:?}");
+    assert!(matches!(ended, Err(JoinError::Client(_))), "{ended:?}");
+    assert_eq!(seen, Some(ErrorKind::BrokenPipe), "what a reset is called behind an end");
+}
+
+#[test]
+fn a_servers_reset_behind_its_end_reaches_a_client_that_is_silent() {
+    let (sender, receiver) = channel();
+    let (ended, seen, (), _) = joined(
+        move |app| silent_behind_the_end(&app, &sender),
+        move |app| reset_behind_the_end(&app, &receiver),
+    );
+    assert!(matches!(ended, Err(JoinError::Server(_))), "{ended:?}");
+    assert_eq!(seen, Some(ErrorKind::BrokenPipe), "what a reset is called behind an end");
 }
 
 #[test]

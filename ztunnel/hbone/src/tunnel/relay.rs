@@ -64,15 +64,23 @@ impl Relay {
             return Poll::Ready(Err(failure));
         }
         state.lanes[self.stream.token].wait(cx);
-        if let Poll::Ready(Err(error)) = self.deliver(cx, &mut state) {
-            return Poll::Ready(Err(RelayError::App(error)));
-        }
+        let delivered = self.deliver(cx, &mut state).map_err(RelayError::App)?;
         if !self.app_ended
             && let Poll::Ready(taken) = self.collect(cx, &shared, &mut state)
         {
             taken?;
         }
-        if self.app_ended && self.shut { Poll::Ready(Ok(())) } else { Poll::Pending }
+        match (self.app_ended, self.shut) {
+            (true, true) => Poll::Ready(Ok(())),
+            // All that it may yet do is to fail, which shows by itself while there is nothing to write.
+            (true, false) if delivered.is_ready() => self.failed(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Whether the application's connection has failed, which the peer is to be told also while it says nothing.
+    fn failed(&self, cx: &mut Context<'_>) -> Poll<Result<(), RelayError>> {
+        self.app.poll_failure(cx).map(|error| Err(RelayError::App(error)))
     }
 
     fn failure(&self, state: &mut State) -> Option<RelayError> {
@@ -140,7 +148,7 @@ impl Relay {
             let limit = state.h2.send_capacity(stream).min(self.appetite);
             if limit == 0 {
                 // The lane is woken when the window opens.
-                return self.app.poll_failure(cx).map(|error| Err(RelayError::App(error)));
+                return self.failed(cx);
             }
             state.collect_control(&shared.buffers).map_err(|error| RelayError::TunnelEnded(error.into()))?;
             let State { h2, records, outgoing, .. } = state;

@@ -9,13 +9,16 @@ use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use socket2::Socket as RawSocket;
 use tokio::task::{LocalSet, spawn_local};
+use tokio::time::timeout;
 
 use super::*;
-use crate::h2::ConnectResponse;
+use crate::h2::{ConnectResponse, ErrorCode};
 use crate::record::tests::{Mesh, both_ours, both_over, socket_pair};
 use crate::relay::tests::Count;
 
@@ -183,10 +186,51 @@ fn an_application_that_goes_without_reading_resets_the_peers_connection() {
             result
         },
     );
-    assert!(
-        matches!(result, Err(RelayError::Reset(code)) if code == crate::h2::ErrorCode::CANCEL),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(RelayError::Reset(code)) if code == ErrorCode::CANCEL), "{result:?}");
+}
+
+/// Ends its half with a byte unread, and closes the connection once the other side has seen the end: a reset.
+fn reset_behind_the_end(mut app: &UnixStream, seen: &Receiver<()>) {
+    app.read_exact(&mut [0]).unwrap();
+    app.shutdown(Shutdown::Write).unwrap();
+    seen.recv().unwrap();
+}
+
+/// Has the other side leave a byte unread and end its half, and says nothing from then on.
+fn silent_behind_the_end(mut app: &UnixStream, seen: &Sender<()>) {
+    app.write_all(b"xy").unwrap();
+    assert_eq!(app.read(&mut [0]).unwrap(), 0);
+    seen.send(()).unwrap();
+}
+
+#[test]
+fn a_reset_behind_an_end_is_noticed_while_the_peer_is_silent() {
+    let ((sender, receiver), (keep, kept)) = (channel(), channel());
+    let application = move |app| {
+        silent_behind_the_end(&app, &sender);
+        keep.send(app).unwrap();
+    };
+    let result = with_tunnel(application, async |tunnel| {
+        let called = call(&tunnel, move |app| reset_behind_the_end(&app, &receiver));
+        timeout(Duration::from_secs(20), called).await.expect("nobody says anything any more").0
+    });
+    assert!(matches!(result, Err(RelayError::App(_))), "{result:?}");
+    drop(kept);
+}
+
+#[test]
+fn a_peers_reset_behind_its_end_reaches_an_application_that_is_silent() {
+    let (sender, receiver) = channel();
+    let receiver = Arc::new(Mutex::new(receiver));
+    let application = move |app| reset_behind_the_end(&app, &receiver.lock().unwrap());
+    let result = with_tunnel(application, async |tunnel| {
+        let called = call(&tunnel, move |app| {
+            silent_behind_the_end(&app, &sender);
+            app
+        });
+        timeout(Duration::from_secs(20), called).await.expect("nobody says anything any more").0
+    });
+    assert!(matches!(result, Err(RelayError::Reset(ErrorCode::CANCEL))), "{result:?}");
 }
 
 #[test]
@@ -281,7 +325,7 @@ fn a_peer_that_is_doubted_and_silent_is_given_up() {
         let driven = spawn_local(drive(tunnel.clone(), |_| {}));
         let within = Duration::from_millis(100);
         tunnel.doubt(within);
-        let ended = tokio::time::timeout(Timing::default().ping_every / 2, driven).await;
+        let ended = timeout(Timing::default().ping_every / 2, driven).await;
         let Ended::Unresponsive(waited) = ended.unwrap().unwrap() else { panic!("it ended otherwise") };
         assert_eq!(waited, within);
     });
@@ -302,7 +346,7 @@ fn records_that_arrive_in_pieces_need_no_ping_to_go_on() {
             app.read_to_end(&mut Vec::new()).unwrap()
         });
         // Well before anybody pings.
-        let called = tokio::time::timeout(Timing::default().ping_every / 2, called).await;
+        let called = timeout(Timing::default().ping_every / 2, called).await;
         called.ok().map(|(_, thread, _)| thread.join().unwrap())
     });
     assert_eq!(ended, Some(30_000));
