@@ -2,6 +2,6 @@
 //! share: the cluster that most scenarios take place in, and calls between its pods.
 
 pub mod calls;
-pub mod network_gateway;
+pub mod hbone_server;
 pub mod pki;
 pub mod revocation;

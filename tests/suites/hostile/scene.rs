@@ -1,11 +1,11 @@
 //! The mesh that is attacked: a client on one node, a server on the other, and a node without a daemon of ours, where
 //! peers live that speak the protocol themselves.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use certs::Authority;
+use e2e::hbone_server::authority_of;
 use harness::serve::{self, Server};
 use harness::{Cluster, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack};
 use rustls_pki_types::UnixTime;
@@ -33,10 +33,7 @@ impl Scene {
     pub(crate) fn with(cluster: &Cluster, config: Value) -> Result<Self, LabError> {
         let options = MeshOptions { config, foreign: vec!["node3".to_owned()], ..MeshOptions::default() };
         let mesh = Mesh::with(cluster, &options)?;
-        let root = mesh.folder().join("ca/root");
-        let read = |name| fs::read_to_string(root.join(name));
-        let authority = Authority::from_pem(&read("root-cert.pem")?, &read("root-key.pem")?);
-        let authority = authority.map_err(io::Error::other)?;
+        let authority = authority_of(&mesh)?;
         let echo = mesh.pod("shop/server").serve(ECHO, serve::echo())?;
         let pids = mesh.daemons().iter().map(harness::Daemon::pid).collect();
         Ok(Self { mesh, authority, echo, pids })

@@ -1,11 +1,9 @@
 //! The peer behind the gateway of another network.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener};
 
-use certs::Authority;
-use e2e::network_gateway::{Beyond, HBONE, NetworkGateway};
+use e2e::hbone_server::{Beyond, HBONE, HboneServer, authority_of};
 use harness::{LabError, Marker, WIRE_V4, eventually};
 
 use crate::world::World;
@@ -14,12 +12,10 @@ use crate::world::World;
 fn a_tunnel_within_a_tunnel_ends_at_the_peer() -> Result<(), LabError> {
     let world = World::up()?;
     let (ours, theirs) = (world.pod("ours"), world.pod("theirs"));
-    let root = |name: &str| fs::read_to_string(world.mesh.ca().root_folder().join(name));
-    let authority = Authority::from_pem(&root("root-cert.pem")?, &root("root-key.pem")?);
-    let authority = authority.map_err(io::Error::other)?;
+    let authority = authority_of(&world.mesh)?;
     let listener = world.mesh.wire().within(|| TcpListener::bind((WIRE_V4, HBONE)))?;
-    let beyond = Beyond { from: world.pod("bare"), to: theirs.at(HBONE) };
-    let gateway = NetworkGateway::start(listener, &authority, GATEWAY, beyond)?;
+    let beyond = Beyond { from: world.pod("bare"), to: theirs.at(HBONE), baggage: None };
+    let gateway = HboneServer::start(listener, &authority, GATEWAY, beyond)?;
     world.mesh.apply(&format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata:\n  name: far\n  namespace: istio-system\n  \
          labels: {{topology.istio.io/network: far}}\n  annotations: {{gateway.istio.io/service-account: eastwest}}\n\

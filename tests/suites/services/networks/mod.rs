@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use certs::Authority;
-use e2e::network_gateway::{Beyond, HBONE, NetworkGateway};
+use e2e::hbone_server::{Beyond, HBONE, HboneServer};
 use harness::{
     Cluster, Lab, LabError, Mesh, MeshOptions, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually, serve,
 };
@@ -66,19 +66,31 @@ impl Networks {
     }
 
     /// A gateway into the east, that shows itself as that.
-    pub(crate) fn gateway(&self, identity: &str) -> Result<NetworkGateway, LabError> {
+    pub(crate) fn gateway(&self, identity: &str) -> Result<HboneServer, LabError> {
         self.gateway_to(identity, self.east.pod("shop/server").at(HBONE))
     }
 
     /// The same, that leads somewhere else there.
-    pub(crate) fn gateway_to(&self, identity: &str, to: SocketAddr) -> Result<NetworkGateway, LabError> {
+    pub(crate) fn gateway_to(&self, identity: &str, to: SocketAddr) -> Result<HboneServer, LabError> {
         let listener = self.listener.try_clone()?;
-        let beyond = Beyond { from: self.east.pod("istio-system/gateway"), to };
-        Ok(NetworkGateway::start(listener, &self.authority, identity, beyond)?)
+        let beyond = Beyond { from: self.east.pod("istio-system/gateway"), to, baggage: None };
+        Ok(HboneServer::start(listener, &self.authority, identity, beyond)?)
+    }
+
+    /// Ends tunnels at the gateway's pod, shows itself as that, and says that it is somebody.
+    pub(crate) fn server(
+        &self,
+        identity: &str,
+        to: SocketAddr,
+        baggage: Option<&str>,
+    ) -> Result<HboneServer, LabError> {
+        let from = self.east.pod("istio-system/gateway");
+        let (listener, baggage) = (from.listen(0)?, baggage.map(str::to_owned));
+        Ok(HboneServer::start(listener, &self.authority, identity, Beyond { from, to, baggage })?)
     }
 
     /// Tells the west what is in the east, and through which gateway; waits until its daemon knows.
-    pub(crate) fn describe(&self, gateway: Option<&NetworkGateway>, account: &str) -> Result<(), LabError> {
+    pub(crate) fn describe(&self, gateway: Option<&HboneServer>, account: &str) -> Result<(), LabError> {
         let server = self.east.pod("shop/server").ip();
         let vip = if self.stack.v4() { VIP_V4 } else { VIP_V6 }.ip();
         let ip = gateway.map(|gateway| gateway.address().ip().to_string());

@@ -1,5 +1,7 @@
-//! A gateway between two networks: ends outer tunnels, and passes on what is in their streams unread.
+//! Whoever else ends tunnels: a peer, a waypoint, a gateway between networks. It keeps what streams ask for, and passes on
+//! what is in them unread.
 
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -8,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use certs::{Authority, Bundles, Credential, IdentityConfigs, LeafKey, LeafRequest, TrustBundle};
-use harness::Pod;
-use hbone::h2::{ConnectResponse, Limits};
+use harness::{Mesh, Pod};
+use hbone::h2::{ConnectRequest, ConnectResponse, Limits};
 use hbone::record;
 use hbone::socket::{Listener, Socket};
 use hbone::tunnel::{Buffers, Meter, Request, Timing, Tunnel, drive};
@@ -18,8 +20,8 @@ use socket2::Socket as RawSocket;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_local};
 
-/// A gateway that runs on a thread. Dropped, it is killed: its sockets are closed, and nobody is told why.
-pub struct NetworkGateway {
+/// A server that runs on a thread. Dropped, it is killed: its sockets are closed, and nobody is told why.
+pub struct HboneServer {
     address: SocketAddr,
     /// The number of its certificate.
     serial: String,
@@ -42,8 +44,8 @@ enum Order {
 #[derive(Default)]
 struct State {
     /// What streams asked for.
-    asked: Vec<String>,
-    /// Outer tunnels so far.
+    asked: Vec<ConnectRequest>,
+    /// Tunnels so far.
     tunnels: usize,
     /// Streams that are open.
     open: usize,
@@ -52,13 +54,15 @@ struct State {
 /// How it passes streams on.
 #[derive(Clone)]
 pub struct Beyond {
-    /// Where it stands on the other network.
+    /// Where it stands, or stands on the other network.
     pub from: Pod,
     /// Where streams are passed on to.
     pub to: SocketAddr,
+    /// Who is there, as it says in its answers: their `baggage`.
+    pub baggage: Option<String>,
 }
 
-impl NetworkGateway {
+impl HboneServer {
     /// Starts one that shows itself as `identity`, under `authority`.
     ///
     /// # Errors
@@ -83,8 +87,8 @@ impl NetworkGateway {
             let runtime = runtime.expect("a runtime");
             let mut ending = told.clone();
             LocalSet::new().block_on(&runtime, async move {
-                let gateway = Rc::new(Serving { configs, beyond, state: serving, told });
-                let accepting = gateway.accept(listener);
+                let server = Rc::new(Serving { configs, beyond, state: serving, told });
+                let accepting = server.accept(listener);
                 tokio::select! {
                     () = accepting => {}
                     _ = ending.wait_for(|order| *order == Order::End) => {}
@@ -104,12 +108,17 @@ impl NetworkGateway {
         self.serial.clone()
     }
 
-    /// What streams asked for so far.
+    /// Where streams asked to be led so far.
     pub fn asked(&self) -> Vec<String> {
+        self.state().asked.iter().map(|request| request.authority.to_string()).collect()
+    }
+
+    /// All that streams said so far.
+    pub fn requests(&self) -> Vec<ConnectRequest> {
         self.state().asked.clone()
     }
 
-    /// Outer tunnels so far.
+    /// Tunnels so far.
     pub fn tunnels(&self) -> usize {
         self.state().tunnels
     }
@@ -135,7 +144,7 @@ impl NetworkGateway {
     }
 }
 
-impl Drop for NetworkGateway {
+impl Drop for HboneServer {
     fn drop(&mut self) {
         self.orders.send_replace(Order::End);
         if let Some(thread) = self.thread.take() {
@@ -184,12 +193,13 @@ impl Serving {
     }
 
     async fn pass_on(self: Rc<Self>, Request { mut stream, request }: Request) {
-        self.change(|state| state.asked.push(request.authority.to_string()));
+        self.change(|state| state.asked.push(request));
         let Ok(there) = self.beyond.from.connect(self.beyond.to) else {
             return stream.refuse(&ConnectResponse::new(503));
         };
         let Ok(there) = Socket::new(RawSocket::from(there)) else { return };
-        stream.respond(&ConnectResponse::new(200));
+        let baggage = self.beyond.baggage.as_deref().map(Into::into);
+        stream.respond(&ConnectResponse { baggage, ..ConnectResponse::new(200) });
         self.change(|state| state.open += 1);
         let _ended = stream.relay(there, Rc::new(Unread)).await;
         self.change(|state| state.open -= 1);
@@ -198,6 +208,15 @@ impl Serving {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// A mesh's own CA, as somebody has it who broke into it.
+///
+/// # Errors
+/// When its root cannot be read.
+pub fn authority_of(mesh: &Mesh) -> io::Result<Authority> {
+    let root = |name| fs::read_to_string(mesh.ca().root_folder().join(name));
+    Authority::from_pem(&root("root-cert.pem")?, &root("root-key.pem")?).map_err(io::Error::other)
 }
 
 fn configs(authority: &Authority, identity: &str) -> IdentityConfigs {
