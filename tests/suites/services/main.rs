@@ -8,4 +8,5 @@ mod entries;
 mod exclusions;
 mod mall;
 mod networks;
+mod told;
 mod vip;
