@@ -7,6 +7,7 @@ mod egress;
 mod endings;
 mod enrolment;
 mod failure;
+mod handed_over;
 mod identity;
 mod leaving;
 mod live;

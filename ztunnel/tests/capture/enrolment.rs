@@ -3,13 +3,14 @@
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use ztunnel::enrol::{AddPod, Pod, PodPhase, PodUid, RefusalReason, client};
 use ztunnel::netns::in_netns;
 use ztunnel::redirect::CaptureOptions;
 
 use crate::daemon::{Daemon, Event};
-use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen};
+use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen, sh};
 
 pub(crate) fn uid(text: &str) -> PodUid {
     text.to_owned().try_into().unwrap()
@@ -114,6 +115,42 @@ fn a_pod_that_holds_a_port_is_refused_and_left_alone() {
     assert!(refusal.message.contains("15006"), "{refusal}");
     assert_eq!(traces(&lab), before);
     assert_eq!(daemon.records(), 0);
+}
+
+/// By an nft after which the rules are in force and the routes are not.
+#[test]
+fn a_pod_whose_capture_was_installed_and_does_not_work_is_refused_and_left_alone() {
+    const SPOILT: &str = "CAPTURE_TEST_SPOILT";
+    if std::env::var_os(SPOILT).is_none() {
+        let (folder, nft) = (tempfile::tempdir().unwrap(), sh("command -v nft"));
+        let script =
+            format!("#!/bin/sh\n{} \"$@\" && ip rule del priority 32764 2>/dev/null || true\n", nft.trim());
+        let path = folder.path().join("nft");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let itself = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "enrolment::a_pod_whose_capture_was_installed_and_does_not_work_is_refused_and_left_alone",
+            ])
+            .env("PATH", format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap()))
+            .env(SPOILT, "1")
+            .output();
+        let said = itself.unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+        return;
+    }
+    for stack in [Stack::V4, Stack::Dual] {
+        let lab = Lab::new(stack);
+        let daemon = Daemon::new(&lab);
+        let before = traces(&lab);
+        let refused = client::add(&daemon.socket(), by_path(&lab), None).unwrap_err();
+        let client::ClientError::Refused(refusal) = refused else { panic!("{refused}") };
+        assert_eq!(refusal.reason, RefusalReason::CaptureFailed);
+        assert_eq!(refusal.message, "policy routing is missing or not as installed");
+        assert_eq!((traces(&lab), daemon.records()), (before, 0));
+        assert_eq!(client::list(&daemon.socket()).unwrap(), []);
+    }
 }
 
 #[test]

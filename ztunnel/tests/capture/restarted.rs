@@ -87,6 +87,55 @@ fn a_daemon_of_another_build_has_its_own_rules_in_force() {
 }
 
 #[test]
+fn a_restarted_daemon_captures_a_pod_that_its_predecessor_had_just_begun_with() {
+    // It died before the first rule, or when all were in force and it had not written that down.
+    let untouched = [
+        "nft delete table inet ambient_mesh",
+        "ip rule del priority 32764",
+        "ip rule del priority 32764",
+        "ip -6 rule del priority 32764",
+        "ip -6 rule del priority 32764",
+        "ip route flush table 100",
+        "ip -6 route flush table 100",
+    ];
+    for damages in [&untouched[..], &[]] {
+        let lab = Lab::new(Stack::Dual);
+        let before = traces(&lab);
+        let mut daemon = Daemon::new(&lab);
+        client::add(&daemon.socket(), by_path(&lab), None).unwrap();
+        let marks = daemon.await_captured().marks;
+        let rules = lab.in_pod("nft list ruleset");
+        daemon.stop();
+        damages.iter().for_each(|damage| drop(lab.in_pod(damage)));
+        daemon.rewrite_record("u-1", |record| {
+            let mut record: serde_json::Value = serde_json::from_str(record).unwrap();
+            assert!(record["digest"].is_u64(), "{record}");
+            record["digest"] = serde_json::Value::Null;
+            record["made"] = serde_json::Value::Null;
+            record.to_string()
+        });
+        daemon.start();
+        let captured = daemon.await_captured();
+        assert_eq!(captured.marks, marks);
+        assert_eq!(lab.in_pod("nft list ruleset"), rules);
+        for ip in lab.peer_ips() {
+            let mut near = dial(&lab.pod, (ip, 80).into()).unwrap();
+            assert_talk(&mut near, &mut accept(&captured.listeners.outbound).0);
+        }
+        let listed = client::list(&daemon.socket()).unwrap();
+        assert_eq!((listed[0].phase, listed[0].repairs), (PodPhase::Captured, 0));
+        // The next one finds it as any other.
+        drop(captured);
+        daemon.stop();
+        daemon.start();
+        drop(daemon.await_captured());
+        assert_eq!(lab.in_pod("nft list ruleset"), rules);
+        assert!(client::remove(&daemon.socket(), uid("u-1"), true).unwrap());
+        assert_eq!((traces(&lab), daemon.records()), (before, 0));
+    }
+}
+
+#[test]
 fn a_restarted_daemon_takes_no_later_namespace_with_the_same_inode_for_its_pods() {
     let (old, new) = (Lab::new(Stack::V4), Lab::new(Stack::V4));
     let before = traces(&new);
