@@ -1,7 +1,9 @@
 //! Names, as programs in pods ask for them.
 
+use std::fs;
+
 use e2e::calls::shop;
-use harness::{Lab, LabError, Mesh, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually, serve};
+use harness::{Lab, LabError, Mesh, MeshOptions, Pod, PodSpec, Stack, WIRE_V4, WIRE_V6, eventually, serve};
 use serde_json::json;
 
 use crate::mall::{Web, mall};
@@ -113,6 +115,85 @@ fn what_the_mesh_does_not_know_is_asked_of_the_pods_own_name_server() -> Result<
     assert_eq!(looked_up(&peculiar, "web")?, Vec::<String>::new(), "it does not search the cluster");
     assert!(client.sh("dig nowhere.test")?.contains("status: NXDOMAIN"));
     assert!(usual.asked().contains(&"nowhere.test".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn a_pod_with_its_nodes_configuration_searches_as_the_nodes_file_says() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(by_the_nodes_file)
+}
+
+fn by_the_nodes_file(stack: Stack) -> Result<(), LabError> {
+    let (kind, service, entry, wire) = match stack {
+        Stack::V6 => ("AAAA", "fd00:96::9:1", "2001:db8::20", WIRE_V6),
+        Stack::V4 | Stack::Dual => ("A", "10.96.9.1", "192.0.2.20", WIRE_V4),
+    };
+    let mut cluster = mall(stack);
+    cluster.pod(PodSpec::new("shop", "plain").merge(json!({ "spec": { "dnsPolicy": "Default" } })));
+    let lab = Lab::up(&cluster)?;
+    let _dns = serve::Dns::start(lab.wire(), &[])?;
+    let file = lab.folder().join("resolv.conf");
+    let says =
+        |domain: &str| fs::write(&file, format!("nameserver {wire}\nsearch {domain}\noptions ndots:2\n"));
+    says("corp.test")?;
+    let config = json!({ "dns": { "resolvConf": file } });
+    let mesh = Mesh::on(lab, &MeshOptions { config, ..MeshOptions::default() })?;
+    let (client, plain) = (mesh.pod("shop/client"), mesh.pod("shop/plain"));
+    mesh.apply(&Web(stack).manifest(""))?;
+    mesh.apply(&format!(
+        "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {{name: db, namespace: shop}}\n\
+         spec: {{hosts: [db.main.corp.test], addresses: [\"{entry}\"], resolution: STATIC, \
+         ports: [{{name: tcp, number: 80, protocol: TCP}}]}}\n"
+    ))?;
+    let asks = |name: &str| format!("+short {kind} {name}");
+    until_told(&plain, &asks("web.shop.svc.cluster.local"), &[service])?;
+    // Short names are those of the node's domains, and not of the cluster's.
+    until_told(&plain, &asks("db.main"), &[entry])?;
+    assert_eq!(dig(&plain, &asks("web"))?, [""; 0]);
+    assert_eq!(dig(&client, &asks("web"))?, [service], "others search the cluster");
+    // What the C library of programs makes of a name that it searches for.
+    let searched = dig(&plain, &asks("web.shop.svc.cluster.local.corp.test"))?;
+    assert_eq!(searched.last().map(String::as_str), Some(service));
+    says("main.corp.test")?;
+    until_told(&plain, &asks("db"), &[entry])?;
+    assert_eq!(dig(&plain, &asks("db.main"))?, [""; 0], "as the file says now");
+    Ok(())
+}
+
+#[test]
+fn where_dns_is_not_captured_the_pods_own_name_server_is_asked_for_everything() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(uncaptured)
+}
+
+fn uncaptured(stack: Stack) -> Result<(), LabError> {
+    const NAME: &str = "web.shop.svc.cluster.local";
+    let (service, kind, other) = match stack {
+        Stack::V6 => ("fd00:96::9:1", "AAAA", "2001:db8::9"),
+        Stack::V4 | Stack::Dual => ("10.96.9.1", "A", "192.0.2.9"),
+    };
+    // What is configured holds for pods that say nothing; the other pod says the opposite.
+    for (enabled, says, captured, past) in
+        [(true, "false", "client", "peculiar"), (false, "true", "peculiar", "client")]
+    {
+        let mut cluster = mall(stack);
+        cluster.pod(PodSpec::new("shop", "peculiar").annotation("ambient.istio.io/dns-capture", says));
+        let lab = Lab::up(&cluster)?;
+        let dns = serve::Dns::start(lab.wire(), &[(NAME, &[other.parse().expect("an address")])])?;
+        let config = json!({ "dns": { "enabled": enabled } });
+        let mesh = Mesh::on(lab, &MeshOptions { config, ..MeshOptions::default() })?;
+        let [captured, past] = [captured, past].map(|name| mesh.pod(&format!("shop/{name}")));
+        mesh.apply(&Web(stack).manifest(""))?;
+        for transport in ["+notcp", "+tcp"] {
+            let words = format!("+short {transport} {kind} {NAME}");
+            until_told(&captured, &words, &[service])?;
+            let before = dns.asked().len();
+            assert_eq!(dig(&captured, &words)?, [service]);
+            assert_eq!(dns.asked().len(), before, "the mesh answers");
+            assert_eq!(dig(&past, &words)?, [other]);
+            assert_eq!(dns.asked()[before..], [NAME], "the name server of the pod does");
+        }
+        assert_eq!(looked_up(&past, "web")?, [other]);
+    }
     Ok(())
 }
 

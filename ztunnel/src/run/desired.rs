@@ -17,7 +17,7 @@ pub(super) fn desired(pod: &LocalPod, dns: bool, own_ports: &[u16]) -> Result<De
     };
     let exclusions = &pod.capture.exclusions;
     let options = CaptureOptions {
-        dns: dns && pod.capture.dns.unwrap_or(true),
+        dns: pod.capture.dns.unwrap_or(dns),
         inbound: pod.capture.inbound,
         virtual_interfaces: pod.capture.virtual_interfaces.iter().filter_map(interface).collect(),
         udp: match pod.capture.udp {
