@@ -42,6 +42,30 @@ fn within_a_node(stack: Stack) -> Result<(), LabError> {
 }
 
 #[test]
+fn pods_of_one_node_talk_by_tunnel_where_nothing_may_pass_by_the_network() -> Result<(), LabError> {
+    [Stack::Dual, Stack::V6].into_iter().try_for_each(by_tunnel_within_a_node)
+}
+
+fn by_tunnel_within_a_node(stack: Stack) -> Result<(), LabError> {
+    let config = serde_json::json!({ "path": { "nodeLocal": false } });
+    let mesh = Mesh::with(&shop(stack), &MeshOptions { config, ..MeshOptions::default() })?;
+    let (client, near, daemon) = (mesh.pod("shop/client"), mesh.pod("shop/near"), mesh.daemon("node1"));
+    let echo = near.serve(0, serve::echo())?;
+    for ip in near.ips() {
+        let local = echoed(&client, (*ip, echo.port()).into(), b"hello, neighbour")?;
+        let ours = outbound(daemon, local)?;
+        assert_eq!((ours.path.as_str(), ours.error), ("hbone", None));
+        assert_eq!(ours.hbone_addr, Some((*ip, 15008).into()));
+        assert_identities(ours.source_identity, ours.destination_identity, &client, &near);
+        let theirs = daemon.wait_record(|it| it.direction == "inbound" && it.destination.ip() == *ip)?;
+        assert_eq!((theirs.path.as_str(), theirs.error), ("hbone", None));
+        assert_identities(theirs.source_identity, theirs.destination_identity, &client, &near);
+    }
+    assert_eq!(sources(&echo), client.ips());
+    Ok(())
+}
+
+#[test]
 fn a_server_outside_the_mesh_is_called_in_plaintext_under_the_clients_address() -> Result<(), LabError> {
     [Stack::Dual, Stack::V6].into_iter().try_for_each(out_of_the_mesh)
 }

@@ -1,5 +1,6 @@
 //! Where calls go: Services, ServiceEntries, their endpoints and their names, and what nobody in the mesh is behind.
 
+mod annotated;
 mod balance;
 mod dns;
 mod egress;
