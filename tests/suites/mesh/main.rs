@@ -16,6 +16,7 @@ mod policy;
 mod restart;
 mod serving_node;
 mod shutdown;
+mod sockets;
 mod state_folder;
 mod streams;
 mod traffic;

@@ -1,5 +1,6 @@
 //! Daemons that are killed under load, and those that come after them.
 
+use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use e2e::calls::{exchange, opened, outbound, seen, shop, until_served};
 use harness::{LabError, Marker, Mesh, Pod, Stack, eventually, serve};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::{Value, json};
 
 #[test]
 fn a_daemon_killed_under_load_leaks_nothing_and_the_next_serves_within_a_second() -> Result<(), LabError> {
@@ -87,6 +91,32 @@ fn without_a_ca(stack: Stack) -> Result<(), LabError> {
     until_served("with a CA there are certificates", &client, server.at(echo.port()))?;
     assert_eq!(capture.stop(&mesh)?.holding(marker.as_bytes()), 0);
     Ok(())
+}
+
+#[test]
+fn a_daemon_that_has_not_read_its_mesh_lives_and_is_not_ready() -> Result<(), LabError> {
+    let mesh = Mesh::up(&shop(Stack::V4))?;
+    let (client, server, daemon) = (mesh.pod("shop/client"), mesh.pod("shop/server"), mesh.daemon("node1"));
+    let echo = server.serve(0, serve::echo())?;
+    daemon.kill()?;
+    // The manifests are in a pipe, which nobody writes to yet.
+    let pipe = mesh.folder().join("mesh.yaml");
+    mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).map_err(std::io::Error::from)?;
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(daemon.config_file())?).expect("JSON");
+    config["source"]["manifests"] = json!(pipe);
+    fs::write(daemon.config_file(), config.to_string())?;
+    daemon.run()?;
+    let lives = eventually("it answers", || Ok(daemon.get("/healthz/live").ok()))?;
+    assert_eq!(lives.status, 200);
+    let waits = daemon.get("/healthz/ready")?;
+    assert_eq!((waits.status, waits.body.contains("waiting for: mesh")), (503, true), "{}", waits.body);
+    assert!(opened(&client, server.at(echo.port())).is_err(), "nobody says who may be called");
+
+    let files = fs::read_dir(mesh.manifests())?.map(|entry| fs::read_to_string(entry?.path()));
+    fs::write(&pipe, files.collect::<Result<Vec<_>, _>>()?.join("\n---\n"))?;
+    daemon.wait_ready()?;
+    assert_eq!(daemon.get("/healthz/live")?.status, 200);
+    until_served("the mesh is known", &client, server.at(echo.port()))
 }
 
 /// Calls without end.

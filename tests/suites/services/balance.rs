@@ -1,11 +1,13 @@
 //! How connections are spread over the endpoints of a Service.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use e2e::calls::{greeted, refused};
-use harness::{LabError, Mesh, Stack, eventually};
+use harness::{Lab, LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
+use serde_json::json;
 
-use crate::mall::{WEBS, Web, answers, mall, serve_names, slice, until_answered_by};
+use crate::mall::{PORT, WEBS, Web, answers, mall, serve_names, slice, until_answered_by};
 
 #[test]
 fn endpoints_get_equal_shares() -> Result<(), LabError> {
@@ -76,6 +78,41 @@ fn nearest(stack: Stack) -> Result<(), LabError> {
 }
 
 #[test]
+fn another_node_of_the_own_zone_is_near_for_the_zone_and_not_for_the_node() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(nearby)
+}
+
+/// One endpoint on the client's node, one on another of its zone, and two in another zone.
+fn nearby(stack: Stack) -> Result<(), LabError> {
+    let mut cluster = mall(stack);
+    cluster.node("node3");
+    cluster.pod(PodSpec::new("shop", "web-4").node("node3").label("app", "web"));
+    let lab = Lab::up(&cluster)?;
+    let zone = json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": "zone1" } } });
+    lab.patch("Node", "", "node3", &zone)?;
+    let (mesh, web) = (Mesh::on(lab, &MeshOptions::default())?, Web(stack));
+    let client = mesh.pod("shop/client");
+    let _servers = serve_names(&mesh)?;
+    let _nearby = mesh.pod("shop/web-4").serve(PORT, serve::banner("web-4"))?;
+    let ready = "ready: true, serving: true, terminating: false";
+    let endpoints = |names: &[&str]| slice(&mesh, &names.iter().map(|it| (*it, ready)).collect::<Vec<_>>());
+    for (distribution, nearest) in [
+        ("PreferSameNode", &["web-1"][..]),
+        ("PreferSameZone", &["web-1", "web-4"]),
+        ("PreferClose", &["web-1", "web-4"]),
+    ] {
+        mesh.apply(&endpoints(&["web-1", "web-2", "web-3", "web-4"]))?;
+        mesh.apply(&web.manifest(&format!("  trafficDistribution: {distribution}\n")))?;
+        until_answered_by(&client, web.address(), nearest)?;
+        mesh.apply(&endpoints(&["web-2", "web-3", "web-4"]))?;
+        until_answered_by(&client, web.address(), &["web-4"])?;
+        mesh.apply(&endpoints(&["web-2", "web-3"]))?;
+        until_answered_by(&client, web.address(), &["web-2", "web-3"])?;
+    }
+    Ok(())
+}
+
+#[test]
 fn traffic_that_is_to_stay_on_the_node_stays_there_or_is_refused() -> Result<(), LabError> {
     [Stack::V4, Stack::V6].into_iter().try_for_each(stays)
 }
@@ -117,4 +154,29 @@ fn affine(stack: Stack) -> Result<(), LabError> {
     })?;
     mesh.apply(&slice(&mesh, &WEBS.map(|name| (name, ready))))?;
     until_answered_by(&client, web.address(), &[&second])
+}
+
+#[test]
+fn a_client_that_was_idle_for_the_time_of_its_affinity_is_balanced_again() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(idle)
+}
+
+fn idle(stack: Stack) -> Result<(), LabError> {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let (mesh, web) = (Mesh::up(&mall(stack))?, Web(stack));
+    let client = mesh.pod("shop/client");
+    let _servers = serve_names(&mesh)?;
+    let timeout = TIMEOUT.as_secs();
+    mesh.apply(&web.manifest(&format!(
+        "  sessionAffinity: ClientIP\n  sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {timeout}}}}}\n"
+    )))?;
+    let first = eventually("the Service answers", || Ok(greeted(&client, web.address()).ok()))?.0;
+    until_answered_by(&client, web.address(), &[&first])?;
+    // Each time it is one of three: that it is the same each time would happen once in half a million runs.
+    let others = (0..12).find_map(|_| {
+        std::thread::sleep(TIMEOUT + Duration::from_millis(100));
+        greeted(&client, web.address()).map(|it| Some(it.0).filter(|name| *name != first)).transpose()
+    });
+    assert!(others.transpose()?.is_some(), "{first} answered each time");
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! Which endpoints of a Service get connections, and what becomes of one that nobody takes.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use e2e::calls::{greeted, outbound, refused};
-use harness::{LabError, Mesh, Stack, eventually, serve};
+use harness::{LabError, Mesh, Pod, Stack, eventually, serve};
 use serde_json::json;
 
 use crate::mall::{WEBS, Web, answers, mall, serve_names, slice, until_answered_by};
@@ -128,6 +129,44 @@ fn terminating(stack: Stack) -> Result<(), LabError> {
         Ok(reached.iter().all(|it| it.as_deref() == Some("web-1")).then_some(()))
     })?;
     live.iter_mut().try_for_each(e2e::calls::exchange)?;
+    Ok(())
+}
+
+#[test]
+fn a_change_of_a_service_or_of_its_endpoints_is_in_force_within_a_second() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(soon)
+}
+
+fn soon(stack: Stack) -> Result<(), LabError> {
+    let (mesh, web) = (Mesh::up(&mall(stack))?, Web(stack));
+    let client = mesh.pod("shop/client");
+    let _servers = serve_names(&mesh)?;
+    let (first, second) = (web.manifest(""), web.manifest("").replace("port: 80,", "port: 81,"));
+    mesh.apply(&slice(&mesh, &[("web-1", READY)]))?;
+    mesh.apply(&first)?;
+    until_answered_by(&client, web.address(), &["web-1"])?;
+    // Endpoints on both nodes, by turns.
+    for name in ["web-2", "web-1", "web-3"] {
+        within_a_second(&mesh, &client, &slice(&mesh, &[(name, READY)]), web.address(), name)?;
+    }
+    let other = SocketAddr::new(web.address().ip(), 81);
+    within_a_second(&mesh, &client, &second, other, "web-3")?;
+    within_a_second(&mesh, &client, &first, web.address(), "web-3")
+}
+
+/// Applies a manifest, and holds it to a second until somebody answers there who did not before.
+fn within_a_second(
+    mesh: &Mesh,
+    client: &Pod,
+    manifest: &str,
+    to: SocketAddr,
+    name: &str,
+) -> Result<(), LabError> {
+    assert_ne!(greeted(client, to).ok().map(|it| it.0).as_deref(), Some(name));
+    let began = Instant::now();
+    mesh.apply(manifest)?;
+    eventually(name, || Ok(greeted(client, to).ok().filter(|it| it.0 == name).map(drop)))?;
+    assert!(began.elapsed() < Duration::from_secs(1), "{name} answered after {:?}", began.elapsed());
     Ok(())
 }
 
