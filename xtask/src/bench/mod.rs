@@ -95,8 +95,9 @@ enum Part {
 
 impl BenchArgs {
     pub(crate) fn run(self) -> Result<(), XtaskError> {
+        let folder = results::folder();
         if let Some(names) = &self.compare {
-            let [before, after] = [Results::read(&names[0])?, Results::read(&names[1])?];
+            let [before, after] = [Results::read(&folder, &names[0])?, Results::read(&folder, &names[1])?];
             println!("{}", report::comparison(&before, &after));
             return Ok(());
         }
@@ -116,7 +117,7 @@ impl BenchArgs {
         }
         self.measure(&kinds, &mut results)?;
         let report = report::markdown(&results);
-        let path = results.write(&report)?;
+        let path = results.write(&folder, &report)?;
         println!("\n{report}\nkept in {}", path.display());
         Ok(())
     }

@@ -116,4 +116,25 @@ mod tests {
             assert!(found.is_some(), "{cells:?} in {report}");
         }
     }
+    #[test]
+    fn a_comparison_shows_of_each_contender_what_both_runs_have() {
+        let metric = |unit| Metric::new("between nodes", "requests, connections: 8", unit);
+        let of = |commit: &str, contenders: &[&str]| {
+            let mut results = Results::new(contenders.iter().map(|&it| it.to_owned()).collect(), 1, 1);
+            results.commit = commit.to_owned();
+            results
+        };
+        let (mut before, mut after) = (of("1da960d", &["direct", "ours"]), of("21ed68a", &["ours", "peer"]));
+        before.add(metric(Unit::Rate), "direct", 70_000.0);
+        before.add(metric(Unit::Rate), "ours", 20_000.0);
+        before.add(metric(Unit::P99), "ours", 900.0);
+        after.add(metric(Unit::Rate), "ours", 25_000.0);
+        after.add(metric(Unit::Rate), "peer", 15_000.0);
+        after.add(metric(Unit::P50), "ours", 80.0);
+        let wanted = "# From 1da960d to 21ed68a\n\n\
+             | ours                                           | before | after | after / before |\n\
+             | ---------------------------------------------- | ------ | ----- | -------------- |\n\
+             | between nodes: requests, connections: 8, req/s | 20000  | 25000 | 1.25           |\n\n";
+        assert_eq!(comparison(&before, &after), wanted);
+    }
 }

@@ -58,10 +58,10 @@ impl Results {
         median(samples.values.get(contender)?)
     }
 
-    /// Reads what an earlier run has kept: a file, or the commit that it was of.
-    pub(super) fn read(name: &str) -> Result<Self, XtaskError> {
+    /// Reads what an earlier run has kept in that folder: a file, or the commit that it was of.
+    pub(super) fn read(folder: &Path, name: &str) -> Result<Self, XtaskError> {
         let path =
-            if name.ends_with(".json") { PathBuf::from(name) } else { folder().join(format!("{name}.json")) };
+            if name.ends_with(".json") { PathBuf::from(name) } else { folder.join(format!("{name}.json")) };
         let text = fs::read_to_string(&path).map_err(XtaskError::file(&path))?;
         let unreadable = |error: serde_json::Error| XtaskError::Unreadable {
             what: path.display().to_string(),
@@ -70,10 +70,9 @@ impl Results {
         serde_json::from_str(&text).map_err(unreadable)
     }
 
-    /// Keeps them as JSON, and `report` beside them; hands out where the report is.
-    pub(super) fn write(&self, report: &str) -> Result<PathBuf, XtaskError> {
-        let folder = folder();
-        fs::create_dir_all(&folder).map_err(XtaskError::file(&folder))?;
+    /// Keeps them in that folder as JSON, and `report` beside them; hands out where the report is.
+    pub(super) fn write(&self, folder: &Path, report: &str) -> Result<PathBuf, XtaskError> {
+        fs::create_dir_all(folder).map_err(XtaskError::file(folder))?;
         let text = serde_json::to_string_pretty(self).expect("results can be written");
         for (kind, text) in [("json", text.as_str()), ("md", report)] {
             let path = folder.join(format!("{}.{kind}", self.commit));
@@ -91,7 +90,8 @@ fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*low, *high))
 }
 
-fn folder() -> PathBuf {
+/// Where reports are kept.
+pub(super) fn folder() -> PathBuf {
     target_folder().join("bench")
 }
 
@@ -114,6 +114,45 @@ fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::metric::Unit;
+
+    #[test]
+    fn what_is_kept_is_read_back_by_its_commit_or_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = folder.path().join("bench");
+        let metric = |unit| Metric::new("between nodes", "bulk, streams: 1", unit);
+        let mut results = Results::new(vec!["direct".to_owned(), "ours".to_owned()], 3, 4);
+        results.commit = "1da960d-changed".to_owned();
+        results.add(metric(Unit::Gigabits), "direct", 24.9);
+        for value in [9.6, 9.2, 10.1] {
+            results.add(metric(Unit::Gigabits), "ours", value);
+        }
+        results.add(metric(Unit::CpuPerGib), "ours", 1.14);
+        let report = results.write(&kept, "# A report\n").unwrap();
+        assert_eq!(report, kept.join("1da960d-changed.md"));
+        assert_eq!(fs::read_to_string(&report).unwrap(), "# A report\n");
+        let file = kept.join("1da960d-changed.json").display().to_string();
+        for name in ["1da960d-changed", &file] {
+            let read = Results::read(&kept, name).unwrap();
+            assert_eq!((&read.commit, &read.machine), (&results.commit, &results.machine));
+            assert_eq!((&read.contenders, read.rounds, read.seconds), (&results.contenders, 3, 4));
+            assert!(read.metrics().eq(results.metrics()));
+            assert_eq!(read.median(&metric(Unit::Gigabits), "ours"), Some(9.6));
+            assert_eq!(read.median(&metric(Unit::Gigabits), "direct"), Some(24.9));
+            assert_eq!(read.median(&metric(Unit::CpuPerGib), "direct"), None);
+        }
+    }
+
+    #[test]
+    fn what_was_not_kept_or_is_no_report_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = Results::read(folder.path(), "21ed68a").unwrap_err().to_string();
+        assert_eq!(told, folder.path().join("21ed68a.json").display().to_string());
+        let path = folder.path().join("other.json");
+        fs::write(&path, "{}").unwrap();
+        let told = Results::read(folder.path(), "other").unwrap_err().to_string();
+        assert!(told.starts_with(&format!("{} cannot be understood: ", path.display())), "{told}");
+    }
 
     #[test]
     fn a_median_is_between_the_two_in_the_middle() {

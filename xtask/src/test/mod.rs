@@ -160,9 +160,11 @@ fn summarise(outcome: &Outcome) -> Result<(), XtaskError> {
 const PROGRAMS: &[Program] = &[
     Program { name: "conntrack", package: "conntrack" },
     Program { name: "faketime", package: "faketime" },
+    Program { name: "iperf3", package: "iperf3" },
     Program { name: "prometheus", package: "prometheus" },
     Program { name: "promtool", package: "prometheus" },
     Program { name: "setpriv", package: "util-linux" },
+    Program { name: "wrk", package: "wrk" },
 ];
 
 /// Suites against a real API server.
