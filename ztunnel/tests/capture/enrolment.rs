@@ -7,7 +7,7 @@ use std::process::Command;
 
 use ztunnel::enrol::{AddPod, Pod, PodPhase, PodUid, RefusalReason, client};
 use ztunnel::netns::in_netns;
-use ztunnel::redirect::CaptureOptions;
+use ztunnel::redirect::{CaptureOptions, UdpRule};
 
 use crate::daemon::{Daemon, Event};
 use crate::lab::{Lab, Stack, accept, assert_talk, dial, listen, sh};
@@ -176,6 +176,26 @@ fn what_cannot_be_written_down_keeps_no_pod_from_leaving_and_lets_none_in() {
     assert_eq!(traces(&other), before);
     drop((lease, captured));
     assert_eq!(daemon.await_gone(), uid("u-1"));
+}
+
+#[test]
+fn a_pod_that_holds_the_port_for_its_queries_has_all_else_in_force() {
+    let lab = Lab::new(Stack::V4);
+    let _held = in_netns(&lab.pod, || TcpListener::bind(("127.0.0.1", 15053))).unwrap();
+    let daemon = Daemon::new(&lab);
+    daemon.desire(
+        pod(&lab),
+        true,
+        CaptureOptions { dns: false, inbound: false, ..CaptureOptions::default() },
+    );
+    drop(daemon.await_captured());
+    daemon.desire(pod(&lab), true, CaptureOptions { udp: UdpRule::Refuse, ..CaptureOptions::default() });
+    let status = daemon.await_status(|it| it.phase == PodPhase::Failed);
+    let problem = status.problem.unwrap_or_default();
+    assert!(problem.contains("15053"), "{problem}");
+    let rules = lab.in_pod("nft list ruleset");
+    assert!(rules.contains("redirect to :15006") && rules.contains("reject"), "{rules}");
+    assert!(!rules.contains("dport 53"), "{rules}");
 }
 
 #[test]
