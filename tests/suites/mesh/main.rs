@@ -9,6 +9,7 @@ mod enrolment;
 mod failure;
 mod handed_over;
 mod identity;
+mod latecomers;
 mod leaving;
 mod live;
 mod node;

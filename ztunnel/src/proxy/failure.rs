@@ -1,4 +1,4 @@
-//! Why an outbound connection did not come about.
+//! Why a connection did not come about.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use super::revoked::is_revoked;
 use crate::decision::{InboundError, Nested, Refusal, Refused, Tunnel, WaypointName};
 use crate::dns::LookupError;
 
-/// Why an outbound connection did not come about.
+/// Why a connection did not come about.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// Our own certificate is unusable.
@@ -69,7 +69,10 @@ pub(super) enum Failure {
     /// We have no certificate.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The mesh does not know the pod.
+    /// The mesh does not know the pod that is called.
+    #[error("the mesh does not know the pod that the connection is for")]
+    UnknownReceiver,
+    /// The mesh does not know the pod that calls.
     #[error("the mesh does not know the pod that the connection comes from")]
     UnknownSource,
     /// The waypoint failed, and not what is behind it.
@@ -132,7 +135,9 @@ impl Failure {
             },
             Self::Stream(error) if is_revoked(error) => ResponseFlag::CertRevoked,
             Self::TlsTimeout { .. } => ResponseFlag::TlsFailure,
-            Self::Config(_) | Self::Unavailable(_) | Self::UnknownSource => ResponseFlag::IdentityError,
+            Self::Config(_) | Self::Unavailable(_) | Self::UnknownReceiver | Self::UnknownSource => {
+                ResponseFlag::IdentityError
+            }
             Self::Gateway { failure, .. } | Self::Nested { failure, .. } | Self::Waypoint { failure, .. } => {
                 failure.flag()
             }
@@ -156,6 +161,7 @@ impl Failure {
             Self::Status { .. } => "peer_refused",
             Self::Stream(_) => "tunnel_ended",
             Self::Tls { .. } | Self::TlsTimeout { .. } => "tls",
+            Self::UnknownReceiver => "unknown_receiver",
         }
     }
 
@@ -182,6 +188,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::Released
             | Self::Unavailable(_)
+            | Self::UnknownReceiver
             | Self::UnknownSource => false,
         }
     }
@@ -239,6 +246,7 @@ mod tests {
             (refused(Refusal::UnknownDestination { namespace: "shop".into() }), ResponseFlag::Deny),
             (late(15008), ResponseFlag::NetworkPolicy),
             (tls(HandshakeError::Peer(mismatch)), ResponseFlag::IdentityError),
+            (Failure::UnknownReceiver, ResponseFlag::IdentityError),
             (Failure::UnknownSource, ResponseFlag::IdentityError),
             (Failure::Config(Arc::new(ConfigError::TicketKey)), ResponseFlag::IdentityError),
             (tls(HandshakeError::Peer(revoked)), ResponseFlag::CertRevoked),

@@ -15,6 +15,7 @@ use mesh::Network;
 use tokio::time::{Instant, timeout};
 
 use super::counts::TunnelEnd;
+use super::failure::Failure;
 use super::limits::{HandshakePlace, Limit, Source, TunnelPlace};
 use super::live::Opener;
 use super::pod::{PodEnd, ServedPod};
@@ -177,12 +178,11 @@ async fn handshake(
 
 /// The TLS configurations of the pod's own identity.
 async fn configs(worker: &Rc<Worker>, pod: &Arc<ServedPod>) -> Option<Arc<IdentityConfigs>> {
-    let identity = {
-        let snapshot = worker.shared.snapshots.load();
-        pod.workload(&snapshot).and_then(|workload| workload.identity())
-    };
-    let Some(identity) = identity else {
+    let known = pod.known(&worker.shared.snapshots).await;
+    let Some(identity) = known.and_then(|(_, workload)| workload.identity()) else {
         failed(worker, "unknown_pod");
+        let error = Failure::UnknownReceiver;
+        tracing::warn!(pod = %pod.uid.0, %error, "tunnel is refused");
         return None;
     };
     match worker.configs(&identity).await {

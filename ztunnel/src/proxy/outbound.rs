@@ -29,7 +29,7 @@ use super::node_local::Joined;
 use super::pod::ServedPod;
 use super::shares::Share;
 use super::tunnel_out::{Asker, Towards};
-use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
+use super::worker::Worker;
 use super::workers::{Arrival, Load};
 use crate::decision::{self, Call, Departure, Passed, Plan, Refusal, Refused, Upstream};
 use crate::dns::LookupError;
@@ -122,18 +122,10 @@ impl Outbound {
         }
     }
 
-    /// The pod as the mesh knows it; a pod that was captured a moment ago may not be known yet.
+    /// The pod as the mesh knows it.
     async fn source(&self) -> Option<Source> {
-        let deadline = Instant::now() + UNKNOWN_WAIT;
-        loop {
-            if let Some(workload) = self.pod.workload(&self.worker.shared.snapshots.load()).cloned() {
-                return Some(Source { identity: workload.identity(), workload });
-            }
-            if Instant::now() >= deadline {
-                return None;
-            }
-            tokio::time::sleep(UNKNOWN_POLL).await;
-        }
+        let (_, workload) = self.pod.known(&self.worker.shared.snapshots).await?;
+        Some(Source { identity: workload.identity(), workload })
     }
 
     /// Finds somebody who takes the connection: the next endpoint where one fails before anything was sent.

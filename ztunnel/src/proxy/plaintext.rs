@@ -14,6 +14,7 @@ use mesh::{NetworkAddress, Workload};
 
 use super::accept::{self, Taken};
 use super::carried::{self, Carried};
+use super::failure::Failure;
 use super::meter::Metered;
 use super::pod::ServedPod;
 use super::worker::Worker;
@@ -37,8 +38,12 @@ async fn begin(worker: Rc<Worker>, arrival: Arrival) -> Option<Carried> {
             return None;
         }
     };
-    let lease = pod.captured()?.leases.take()?;
-    Plaintext { worker, pod, client, destination }.begin(socket, (places, lease, load)).await
+    let plaintext = Plaintext { worker, pod, client, destination };
+    let Some(lease) = plaintext.pod.captured().and_then(|captured| captured.leases.take()) else {
+        plaintext.failed(Failure::Released);
+        return None;
+    };
+    plaintext.begin(socket, (places, lease, load)).await
 }
 
 struct Plaintext {
@@ -50,12 +55,14 @@ struct Plaintext {
 
 impl Plaintext {
     async fn begin<H: Unpin + 'static>(&self, socket: Socket, held: H) -> Option<Carried> {
-        let snapshot = self.worker.shared.snapshots.load_full();
         // Where it is not known nobody knows which policies apply: closed.
-        let local = self.pod.workload(&snapshot).cloned()?;
+        let Some((snapshot, local)) = self.pod.known(&self.worker.shared.snapshots).await else {
+            self.failed(Failure::UnknownReceiver);
+            return None;
+        };
         let address = NetworkAddress::new(local.profile.network.clone(), self.client.ip());
         let source = snapshot.workload_by_address(&address).cloned();
-        let mut opening = self.opening(local.clone(), source);
+        let mut opening = self.opening(Some(local.clone()), source);
         let ip = self.client.ip();
         opening.class =
             if self.is_probe() { Some(SourceClass::Probe) } else { class_by_address(&snapshot, ip) };
@@ -113,13 +120,23 @@ impl Plaintext {
         Some(self.worker.carry(live, metered, relay, held))
     }
 
-    fn opening(&self, local: Arc<Workload>, source: Option<Arc<Workload>>) -> Opening {
+    /// Notes that it came to nothing before anybody was asked.
+    fn failed(&self, failure: Failure) {
+        let local = self.pod.workload(&self.worker.shared.snapshots.load()).cloned();
+        self.worker.telemetry.open(self.opening(local, None)).failed(failure.flag(), failure);
+    }
+
+    fn opening(&self, local: Option<Arc<Workload>>, source: Option<Arc<Workload>>) -> Opening {
         Opening {
             direction: Direction::Inbound,
             path: Path::Passthrough,
             source: End { addr: self.client, workload: source, identity: None },
             class: None,
-            destination: End { addr: self.destination, identity: local.identity(), workload: Some(local) },
+            destination: End {
+                addr: self.destination,
+                identity: local.as_ref().and_then(|local| local.identity()),
+                workload: local,
+            },
             hbone_addr: None,
             service: None,
             hostname: None,

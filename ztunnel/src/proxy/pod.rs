@@ -2,17 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use identity::SpiffeId;
-use mesh::{Snapshot, Workload};
+use mesh::{Snapshot, Snapshots, Workload};
 use smallvec::{SmallVec, smallvec};
 use socket2::Socket as RawSocket;
+use tokio::time::sleep;
 
 use super::failure::Failure;
 use super::limits::{Limit, most_of};
 use super::own::OwnEnd;
 use super::shares::{Share, Shares};
+use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT};
 use super::workers::ListenPort;
 use crate::decision::Reach;
 use crate::dns::ResolvedNames;
@@ -127,6 +130,22 @@ impl ServedPod {
     /// What the mesh knows of it.
     pub(super) fn workload<'s>(&self, snapshot: &'s Snapshot) -> Option<&'s Arc<Workload>> {
         snapshot.workload_by_pod_uid(&self.uid)
+    }
+
+    /// The mesh as soon as it knows the pod, and what it knows: one that was captured a moment ago may not be known yet.
+    /// None where that takes too long.
+    pub(super) async fn known(&self, snapshots: &Snapshots) -> Option<(Arc<Snapshot>, Arc<Workload>)> {
+        let deadline = Instant::now() + UNKNOWN_WAIT;
+        loop {
+            let snapshot = snapshots.load_full();
+            if let Some(workload) = self.workload(&snapshot).cloned() {
+                return Some((snapshot, workload));
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            sleep(UNKNOWN_POLL).await;
+        }
     }
 
     /// A place among its connections for one that `source` opens.
