@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use e2e::calls::{exchange, opened, outbound, refused, shop, until_refused, until_served};
-use harness::{AccessRecord, Cluster, LabError, Mesh, PodSpec, Stack, eventually, serve};
+use harness::{AccessRecord, Cluster, LabError, Mesh, MeshOptions, PodSpec, Stack, eventually, serve};
 use serde_json::json;
 
 /// Where servers serve.
@@ -202,6 +202,49 @@ fn pass_on(
         cluster.remove("Pod", "shop", &last);
     }
     mesh.update(cluster)
+}
+
+#[test]
+fn two_pods_of_one_account_share_its_certificate_and_no_tunnel() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(one_account)
+}
+
+fn one_account(stack: Stack) -> Result<(), LabError> {
+    let mut cluster = shop(stack);
+    cluster.pod(PodSpec::new("shop", "twin").node("node1").account("client"));
+    cluster.pod(PodSpec::new("shop", "other").node("node2"));
+    // What one worker alone has, all connections of a pod may share.
+    let config = json!({ "workers": 1 });
+    let mut mesh = Mesh::with(&cluster, &MeshOptions { config, ..MeshOptions::default() })?;
+    let (client, twin) = (mesh.pod("shop/client"), mesh.pod("shop/twin"));
+    let (server, other) = (mesh.pod("shop/server"), mesh.pod("shop/other"));
+    assert_eq!(client.identity(), twin.identity());
+    let echo = server.serve(PORT, serve::echo())?;
+    let _other = other.serve(PORT, serve::echo())?;
+    let tunnels = |mesh: &Mesh, count: f64| {
+        let outbound = [("direction", "outbound")];
+        mesh.daemon("node1").wait_metric("ambient_tunnels_open", &outbound, |open| open == count)
+    };
+    let mut live = Vec::new();
+    for caller in [&client, &twin, &client, &twin] {
+        live.push((caller, opened(caller, server.at(PORT))?));
+        assert_eq!(echo.peers().last().map(SocketAddr::ip), Some(caller.ip()));
+    }
+    tunnels(&mesh, 2.0)?;
+
+    cluster.remove("Pod", "shop", "twin");
+    mesh.update(&cluster)?;
+    tunnels(&mesh, 1.0)?;
+    live.retain(|(caller, _)| caller.ip() == client.ip());
+    for (_, stream) in &mut live {
+        exchange(stream)?;
+    }
+    // Nobody gives out another certificate: what the two had is still there.
+    mesh.kill_ca()?;
+    let local = opened(&client, other.at(PORT))?.local_addr()?;
+    assert_eq!(outbound(mesh.daemon("node1"), local)?.source_identity, Some(client.identity()));
+    tunnels(&mesh, 2.0)?;
+    Ok(())
 }
 
 #[test]
