@@ -62,6 +62,7 @@ fn leads_to_its_pod_only(stack: Stack) -> Result<(), LabError> {
         format!("server.shop.svc.cluster.local.:{ECHO}/x"),
         "a".repeat(8000),
     ];
+    let mut refused = 0;
     for authority in wrong {
         let stream = peer.connect(&authority)?;
         let answer = peer.answer(stream)?;
@@ -69,6 +70,7 @@ fn leads_to_its_pod_only(stack: Stack) -> Result<(), LabError> {
             matches!(answer, Answer::Status(400 | 503) | Answer::Reset(_)),
             "{answer:?} to {authority:?}"
         );
+        refused += usize::from(matches!(answer, Answer::Status(_)));
     }
     for method in ["GET", "POST", "OPTIONS", "connect", "PRI"] {
         let request = ConnectRequest {
@@ -78,10 +80,77 @@ fn leads_to_its_pod_only(stack: Stack) -> Result<(), LabError> {
         let stream = peer.ask(&request)?;
         let answer = peer.answer(stream)?;
         assert!(matches!(answer, Answer::Status(400) | Answer::Reset(_)), "{answer:?} to {method}");
+        refused += usize::from(matches!(answer, Answer::Status(_)));
     }
     assert_eq!(scene.echo.peers().len(), before, "none of them reached the application");
     peer.echoed(stream, b"and the stream beside them goes on")?;
+    let _asks = ask_for_a_page(&scene)?;
+    check_recorded(&scene, refused + 1)?;
     scene.check_served()
+}
+
+/// Sends a request of HTTP in a tunnel, which asks for a connection first.
+fn ask_for_a_page(scene: &Scene) -> Result<Peer, LabError> {
+    let authority = scene.server().at(ECHO).to_string();
+    let mut peer = scene.peer("shop/attacker")?;
+    let stream = peer.connect(&authority)?;
+    assert_eq!(peer.answer(stream)?, Answer::Status(200));
+    let length = u8::try_from(authority.len()).map_err(std::io::Error::other)?;
+    // GET, http and / are in HPACK's table (RFC 7541 Appendix A), and so is the name :authority.
+    let block = [&[0x82, 0x86, 0x84, 0x01, length], authority.as_bytes()].concat();
+    let headers = [0, 0, length + 5, 1, 0x5, 0, 0, 0, 3];
+    peer.write(&[&headers[..], &block].concat())?;
+    Ok(peer)
+}
+
+/// That each request of the attacker's that was refused is counted, and on record with its reason.
+fn check_recorded(scene: &Scene, refused: usize) -> Result<(), LabError> {
+    let daemon = scene.mesh.daemon("node2");
+    let records = eventually("each refusal is on record", || {
+        let mut records = daemon.records()?;
+        records.retain(|it| it.joins("attacker", "server") && it.error.is_some());
+        Ok((records.len() == refused).then_some(records))
+    })?;
+    for reason in [
+        "the request is no CONNECT",
+        "the request's authority is no destination: the host is neither an address nor a DNS name",
+        "the request's authority is no destination: the port is not a number from 1 to 65535",
+    ] {
+        let record = records.iter().find(|it| it.error.as_deref() == Some(reason));
+        let record = record.unwrap_or_else(|| panic!("nothing says {reason:?}: {records:?}"));
+        assert_eq!(record.destination.ip(), scene.server().ip());
+        assert_eq!(record.source_identity, Some(scene.mesh.pod("shop/attacker").identity()));
+    }
+    let flags = [("reporter", "destination"), ("response_flags", "CONNECT")];
+    daemon.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count == refused as f64)?;
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_of_a_pod_that_the_mesh_no_longer_knows_is_refused_and_on_record() -> Result<(), LabError> {
+    [Stack::V4, Stack::V6].into_iter().try_for_each(asked_of_a_forgotten_pod)
+}
+
+fn asked_of_a_forgotten_pod(stack: Stack) -> Result<(), LabError> {
+    let scene = Scene::with(&cluster(stack), json!({}))?;
+    let (server, daemon) = (scene.server(), scene.mesh.daemon("node2"));
+    let mut peer = scene.peer("shop/attacker")?;
+    let live = peer.connect(&server.at(ECHO))?;
+    assert_eq!(peer.answer(live)?, Answer::Status(200));
+    scene.mesh.delete("Pod", "shop", "server")?;
+    eventually("the mesh has forgotten it", || {
+        let known = daemon.get("/config_dump/workloads")?.body;
+        Ok((!known.contains(server.uid())).then_some(()))
+    })?;
+    let stream = peer.connect(&server.at(ECHO))?;
+    assert_eq!(peer.answer(stream)?, Answer::Status(503));
+    let record = daemon.wait_record(|it| it.source.ip() == scene.mesh.pod("shop/attacker").ip())?;
+    let reason = "the mesh does not know the pod that the connection is for";
+    assert_eq!((record.error.as_deref(), record.destination.ip()), (Some(reason), server.ip()));
+    let flags = [("reporter", "destination"), ("response_flags", "IDENTITY_ERROR")];
+    daemon.wait_metric("istio_tcp_connections_failed_total", &flags, |count| count == 1.0)?;
+    peer.echoed(live, b"what there was goes on")?;
+    Ok(())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use authz::{Denied, Permit, SourceClass};
-use hbone::authority::{Authority, Host};
+use hbone::authority::{Authority, AuthorityError, Host};
 use identity::SpiffeId;
 use mesh::{EndpointTarget, Isolated, Service, Snapshot, Workload};
 
@@ -66,6 +66,9 @@ pub enum InboundError {
         /// The address that its tunnel came to.
         local: IpAddr,
     },
+    /// What the peer asks for is no destination.
+    #[error("the request's authority is no destination")]
+    Authority(#[from] AuthorityError),
     /// Policy refuses it.
     #[error("policy refused the connection")]
     Denied(#[source] Denied),
@@ -78,6 +81,9 @@ pub enum InboundError {
         /// The name that the peer asks for.
         host: Arc<str>,
     },
+    /// The peer asks for something else than a connection.
+    #[error("the request is no CONNECT")]
+    NotConnect,
     /// The peer asks the daemon for something else than it serves.
     #[error(
         "the daemon serves nothing but its metrics, at port {metrics} of its pod, and not port {port} of {ip}"
@@ -202,7 +208,10 @@ impl InboundError {
     /// The status that answers the CONNECT request: as Istio's proxy does.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::AddressMismatch { .. } | Self::NotAnEndpoint { .. } => 400,
+            Self::AddressMismatch { .. }
+            | Self::Authority(_)
+            | Self::NotAnEndpoint { .. }
+            | Self::NotConnect => 400,
             Self::Denied(_) | Self::Isolated(_) => 401,
             Self::NoSuchPort { .. } | Self::NotServed { .. } | Self::OwnPort { .. } => 503,
         }

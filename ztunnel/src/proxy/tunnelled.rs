@@ -11,7 +11,7 @@ use hbone::authority::Authority;
 use hbone::h2::ConnectResponse;
 use hbone::tunnel::{Request, Stream};
 use identity::SpiffeId;
-use mesh::Workload;
+use mesh::{Snapshot, Workload};
 
 use super::baggage;
 use super::carried::{self, Carried};
@@ -70,42 +70,29 @@ async fn begin(inbound: Rc<Inbound>, request: Request) -> Option<Carried> {
         }
     };
     let load = inbound.load.another();
-    let Some(lease) = inbound.pod.lease() else { return refused(stream, 503) };
-    let authority = match request.authority.parse::<Authority>() {
-        Ok(authority) if request.is_connect() => authority,
-        _ => return refused(stream, 400),
-    };
     let parent = request.traceparent.as_deref().and_then(|text| text.parse().ok());
     let said = Said {
         trace: inbound.worker.trace_below(parent),
         network: request.network.as_deref().filter(|name| is_network(name)).map(Into::into),
     };
+    let Some(lease) = inbound.pod.lease() else { return inbound.unserved(stream, said, Failure::Released) };
+    let asked = match request.is_connect() {
+        true => request.authority.parse::<Authority>().map_err(InboundError::from),
+        false => Err(InboundError::NotConnect),
+    };
+    let port = asked.as_ref().map_or(0, Authority::port);
     let decided = {
         let snapshot = inbound.worker.shared.snapshots.load();
-        let Some(local) = inbound.pod.workload(&snapshot).cloned() else {
-            return refused(stream, 503);
-        };
-        let call = TunnelledCall {
-            local: &local,
-            peer: &inbound.identity,
-            source_ip: inbound.from,
-            authority: &authority,
-            local_ip: inbound.local_ip,
-            reach: inbound.pod.reach(),
-        };
-        decision::inbound(&snapshot, &call)
-            .map(|target| (target, local.clone()))
-            .map_err(|error| (error, local))
+        let local = inbound.pod.workload(&snapshot).cloned();
+        local.map(|local| (asked.and_then(|asked| inbound.decide(&snapshot, &local, &asked)), local))
     };
     match decided {
-        Ok((target, local)) => {
+        Some((Ok(target), local)) => {
             let held = (places, lease, load, inbound.clone());
             inbound.relay(stream, local, target, said, held).await
         }
-        Err((error, local)) => {
-            inbound.refuse(stream, local, (&authority, &error), said);
-            None
-        }
+        Some((Err(error), local)) => inbound.refuse(stream, local, (port, &error), said),
+        None => inbound.unserved(stream, said, Failure::UnknownReceiver),
     }
 }
 
@@ -130,6 +117,23 @@ impl Inbound {
         Ok(Place { _of_source: self.pod.connection(&self.from)?, _beyond: beyond })
     }
 
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        local: &Workload,
+        authority: &Authority,
+    ) -> Result<InboundTarget, InboundError> {
+        let call = TunnelledCall {
+            local,
+            peer: &self.identity,
+            source_ip: self.from,
+            authority,
+            local_ip: self.local_ip,
+            reach: self.pod.reach(),
+        };
+        decision::inbound(snapshot, &call)
+    }
+
     async fn relay<H: Unpin + 'static>(
         &self,
         mut stream: Stream,
@@ -139,7 +143,7 @@ impl Inbound {
         held: H,
     ) -> Option<Carried> {
         let source = SocketAddr::new(self.from, 0);
-        let mut opening = self.opening(local.clone(), target.upstream, said);
+        let mut opening = self.opening(Some(local.clone()), target.upstream, said);
         opening.service = target.service;
         opening.policy = target.permit.by().map(rule_ref);
         self.worker.shared.counts.permitted(opening.policy.as_ref());
@@ -174,19 +178,28 @@ impl Inbound {
         Some(self.worker.carry(live, metered, relay, (open, held)))
     }
 
+    /// Refuses what asks for that port, which is 0 where that is not known.
     fn refuse(
         &self,
         stream: Stream,
         local: Arc<Workload>,
-        (authority, error): (&Authority, &InboundError),
+        (port, error): (u16, &InboundError),
         said: Said,
-    ) {
-        stream.refuse(&ConnectResponse::new(error.status()));
-        let opening = self.opening(local, SocketAddr::new(self.local_ip, authority.port()), said);
+    ) -> Option<Carried> {
+        let opening = self.opening(Some(local), SocketAddr::new(self.local_ip, port), said);
         self.worker.not_let_in(opening, error);
+        refused(stream, error.status())
     }
 
-    fn opening(&self, local: Arc<Workload>, destination: SocketAddr, said: Said) -> Opening {
+    /// Refuses whatever is asked for, of a pod that is served no more.
+    fn unserved(&self, stream: Stream, said: Said, failure: Failure) -> Option<Carried> {
+        let local = self.pod.workload(&self.worker.shared.snapshots.load()).cloned();
+        let opening = self.opening(local, SocketAddr::new(self.local_ip, 0), said);
+        self.worker.telemetry.open(opening).failed(failure.flag(), failure);
+        refused(stream, 503)
+    }
+
+    fn opening(&self, local: Option<Arc<Workload>>, destination: SocketAddr, said: Said) -> Opening {
         Opening {
             direction: Direction::Inbound,
             path: Path::Hbone,
@@ -196,7 +209,11 @@ impl Inbound {
                 identity: Some(self.identity.clone()),
             },
             class: None,
-            destination: End { addr: destination, identity: local.identity(), workload: Some(local) },
+            destination: End {
+                addr: destination,
+                identity: local.as_ref().and_then(|local| local.identity()),
+                workload: local,
+            },
             hbone_addr: Some(SocketAddr::new(self.local_ip, HBONE_PORT)),
             service: None,
             hostname: None,
