@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 
 use e2e::calls::{exchange, inbound, opened, outbound, seen, shop};
-use harness::{LabError, Marker, Mesh, Netns, PATIENCE, Pod, PodSpec, Stack, serve};
-use serde_json::Value;
+use harness::{Lab, LabError, Marker, Mesh, MeshOptions, Netns, PATIENCE, Pod, PodSpec, Stack, serve};
+use serde_json::{Value, json};
 
 use crate::mall::PORT;
 
@@ -20,7 +20,10 @@ fn bypassed(stack: Stack) -> Result<(), LabError> {
     let mut cluster = shop(stack);
     let entrance = PodSpec::new("shop", "entrance").node("node2");
     cluster.pod(entrance.annotation("ambient.istio.io/bypass-inbound-capture", "true"));
-    let mesh = Mesh::up(&cluster)?;
+    let lab = Lab::up(&cluster)?;
+    let leave = json!({ "metadata": { "annotations": { "ambient.mesh/allow-exclusions": "true" } } });
+    lab.patch("Namespace", "", "shop", &leave)?;
+    let mesh = Mesh::on(lab, &MeshOptions::default())?;
     let (entrance, server) = (mesh.pod("shop/entrance"), mesh.pod("shop/server"));
     let (client, batch, printer) =
         (mesh.pod("shop/client"), mesh.pod("legacy/batch"), mesh.pod("legacy/printer"));

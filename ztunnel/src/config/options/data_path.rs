@@ -9,10 +9,10 @@ pub(super) const DNS: &[Opt<Config>] = &[
         key: "dns.enabled",
         env: "ZTUNNEL_DNS",
         value: "BOOL",
-        help: "Whether pods' DNS queries are captured and answered from what the mesh knows. Where \
-               they are, a namespace can say ambient.istio.io/dns-capture: \"false\", and so can \
-               a pod whose namespace has neither egress nor udp deny. Queries that are not \
-               captured are UDP, which udp deny refuses.",
+        help: "Whether pods' DNS queries are captured and answered from what the mesh knows. The \
+               annotation ambient.istio.io/dns-capture of a pod, or else of its namespace, wins; \
+               a pod's \"false\" does not where its namespace has egress or udp deny. Queries \
+               that are not captured are UDP, which udp deny refuses.",
         set: |config, text| set(&mut config.dns.enabled, text),
         show: |config| config.dns.enabled.show(),
     },
