@@ -110,32 +110,32 @@ fn dry_run_and_audit_say_and_count_on_every_path_what_they_would_do_and_do_nothi
         let (client, server) = (mesh.pod(from), mesh.pod(to));
         let (daemon, echo) = (mesh.daemon(server.node().name()), server.serve(0, serve::echo())?);
         let there = server.at(echo.port());
+        let start = said(daemon)?;
         eventually("the policies are known", || {
             drop(opened(&client, there)?);
-            let counted = SAID.iter().map(|labels| said(daemon, labels)).collect::<Result<Vec<_>, _>>()?;
-            Ok(counted.iter().all(|count| *count > 0.0).then_some(()))
+            Ok(said(daemon)?.iter().zip(start).all(|(now, start)| *now > start).then_some(()))
         })?;
-        let before = SAID.iter().map(|labels| said(daemon, labels)).collect::<Result<Vec<_>, _>>()?;
-        let lines = daemon.log()?.lines().count();
+        let before = said(daemon)?;
         let mut live = opened(&client, there)?;
-        for (labels, before) in SAID.iter().zip(before) {
-            daemon.wait_metric(DECISIONS, labels, |count| count == before + 1.0)?;
-        }
+        let one_more = before.map(|count| count + 1.0);
+        assert_eq!(said(daemon)?, one_more, "{path}");
         let source = client.identity();
         let source = if path == "passthrough" { "" } else { &*source };
         let (ip, there) = (client.ip().to_string(), there.to_string());
-        let about = json!({ "source": source, "source_ip": ip, "destination": there });
-        eventually("what would be done is in the log", || {
-            let log = daemon.log()?;
-            let said = log.lines().skip(lines).filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let said: Vec<_> = said.filter(|it| it["target"] == "audit" && holds(it, &about)).collect();
-            let is = |message: &str, key: &str, value: Value| {
-                said.iter().filter(|it| it["message"] == message && it[key] == value).count() == 1
-            };
-            let audited = is("connection matches", "policy", json!("shop/watch"));
-            let tried = is("dry run would refuse", "denied", json!("denied by rule 1 of policy shop/trial"));
-            Ok((audited && tried && said.len() == 2).then_some(()))
-        })?;
+        let about = json!({ "target": "audit", "source": source, "source_ip": ip, "destination": there });
+        let tried = json!("denied by rule 1 of policy shop/trial");
+        for (message, key, value, place) in [
+            ("connection matches", "policy", json!("shop/watch"), 0),
+            ("dry run would refuse", "denied", tried, 1),
+        ] {
+            eventually("what is counted is in the log", || {
+                let log = daemon.log()?;
+                let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                let lines = lines.filter(|it| holds(it, &about) && it["message"] == message);
+                let told = lines.filter(|it| it[key] == value).map(|_| 1.0).sum::<f64>();
+                Ok((told == one_more[place] - start[place]).then_some(()))
+            })?;
+        }
         exchange(&mut live)?;
         drop(live);
         let record = daemon.wait_record(|it| {
@@ -147,9 +147,10 @@ fn dry_run_and_audit_say_and_count_on_every_path_what_they_would_do_and_do_nothi
     Ok(())
 }
 
-/// How many connections policy said that of.
-fn said(daemon: &Daemon, labels: &[(&str, &str)]) -> Result<f64, LabError> {
-    Ok(daemon.scrape()?.sum(DECISIONS, labels).unwrap_or_default())
+/// Of how many connections policy said each of [`SAID`].
+fn said(daemon: &Daemon) -> Result<[f64; 3], LabError> {
+    let scrape = daemon.scrape()?;
+    Ok(SAID.map(|labels| scrape.sum(DECISIONS, &labels).unwrap_or_default()))
 }
 
 /// Whether a line of the log has all of these fields.
