@@ -17,7 +17,7 @@ pub struct PolicyName {
 }
 
 /// One authorization policy.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Policy {
     /// Its name.
     pub name: PolicyName,
@@ -54,14 +54,14 @@ pub enum Action {
 }
 
 /// Matches when all of its clauses do; without clauses it always matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Rule {
     /// Usually one each for `from`, `to` and every `when`.
     pub clauses: Vec<Clause>,
 }
 
 /// Matches when any of its matches does; without matches it always matches.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Clause {
     /// The alternatives. Those without any field are ignored: a clause of only such ones never matches.
     pub matches: Vec<Match>,
@@ -69,7 +69,7 @@ pub struct Clause {
 
 /// Matches when every field does. A field holds when any of its positive values does (or there is none), and none
 /// of its negative ones. Who has no identity matches no value of the identity's fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 pub struct Match {
     /// `<trust domain>/ns/<namespace>/sa/<service account>` of the peer, without `spiffe://`.
     pub principals: Vec<Pattern>,

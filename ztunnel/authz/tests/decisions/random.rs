@@ -59,10 +59,13 @@ impl Random {
             scope: self.of(&[Scope::Global, Scope::Namespace, Scope::WorkloadSelector]),
             action: self.of(&[Action::Allow, Action::Allow, Action::Deny, Action::Audit]),
             dry_run: self.one_in(3),
-            rules: self.several(2, |this| Rule {
-                clauses: this.several(2, |this| Clause { matches: this.several(2, Self::one_match) }),
-            }),
+            rules: self.rules(),
         }
+    }
+
+    /// Most have what tells them from others.
+    fn rules(&mut self) -> Vec<Rule> {
+        self.few(|this| Rule { clauses: this.few(|this| Clause { matches: this.few(Self::one_match) }) })
     }
 
     /// Few of its fields are used: with all of them nearly nothing would ever match.
@@ -88,11 +91,16 @@ impl Random {
     }
 
     fn rarely<T>(&mut self, make: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        if self.one_in(5) { self.several(2, make) } else { Vec::new() }
+        if self.one_in(5) { self.one_or_two(make) } else { Vec::new() }
     }
 
-    fn several<T>(&mut self, most: usize, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        (0..self.upto(most)).map(|_| make(self)).collect()
+    /// One or two, and now and then none.
+    fn few<T>(&mut self, make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        if self.one_in(10) { Vec::new() } else { self.one_or_two(make) }
+    }
+
+    fn one_or_two<T>(&mut self, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..=self.upto(1)).map(|_| make(self)).collect()
     }
 
     fn of<T: Copy>(&mut self, all: &[T]) -> T {

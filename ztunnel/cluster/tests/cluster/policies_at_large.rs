@@ -60,7 +60,7 @@ struct Call {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(4000))]
 
     #[test]
     fn manifests_of_policies_decide_as_they_are_defined(
