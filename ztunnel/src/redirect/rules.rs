@@ -48,7 +48,10 @@ fn kept_alive(body: &mut String, marks: Marks) {
     let opened = [format!(
         "meta l4proto tcp meta mark {socket:#010x} ct direction original ct mark set {spoofed:#010x}"
     )];
-    let answered = [format!("meta l4proto tcp ct mark {spoofed:#010x} meta mark set {spoofed:#010x}")];
+    // Only answers: a packet whose mark changes is routed a second time.
+    let answered = [format!(
+        "meta l4proto tcp ct mark {spoofed:#010x} ct direction reply meta mark set {spoofed:#010x}"
+    )];
     chain(body, "mangle_prerouting", "type filter hook prerouting priority -150", &opened);
     chain(body, "mangle_output", "type route hook output priority -150", &answered);
 }
