@@ -98,7 +98,7 @@ impl Socket {
         buffers: &mut [IoSliceMut<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.unread.take() {
-            match self.io.get_ref().read_vectored(buffers) {
+            match read(self.io.get_ref(), buffers) {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 // The reactor knows nothing of what is left.
@@ -110,7 +110,7 @@ impl Socket {
         }
         loop {
             let mut guard = ready!(self.io.poll_read_ready(cx))?;
-            match self.io.get_ref().read_vectored(buffers) {
+            match read(self.io.get_ref(), buffers) {
                 Ok(count) => {
                     if count != 0 && count < buffers.iter().map(|b| b.len()).sum() {
                         guard.clear_ready();
@@ -159,7 +159,7 @@ impl Socket {
     /// What sendmsg(2) reports.
     pub fn try_send_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.io.get_ref().write_vectored(buffers) {
+            match write(self.io.get_ref(), buffers) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
             }
@@ -341,6 +341,22 @@ impl Listener {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+}
+
+/// recv(2) where it will do: recvmsg(2) has the kernel copy and check two structures more.
+fn read(mut socket: &RawSocket, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    match buffers {
+        [buffer] => socket.read(buffer),
+        several => socket.read_vectored(several),
+    }
+}
+
+/// send(2) where it will do.
+fn write(mut socket: &RawSocket, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    match buffers {
+        [buffer] => socket.write(buffer),
+        several => socket.write_vectored(several),
     }
 }
 

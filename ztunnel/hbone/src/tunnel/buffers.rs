@@ -106,13 +106,16 @@ impl Default for Buffers {
 
 /// What one read takes at most, behind room for the part of a record that an earlier read has left. Large reads are
 /// where bulk gets its speed; larger ones than this gain nothing more.
-pub const READ: usize = 256 << 10;
+///
+/// The kernel cuts what is written at once into packets of 62 to 64 KiB. These records fill four of them; one more would
+/// be a fifth packet for the rest, which costs as much as a full one.
+pub const READ: usize = RECORDS * MAX_RECORD;
 
 /// Bytes of the scratch buffer.
 pub(super) const SCRATCH: usize = READ + crate::record::MAX_RECEIVED;
 
 /// Records that a buffer for sending has room for.
-pub(super) const RECORDS: usize = 16;
+pub(super) const RECORDS: usize = 15;
 
 /// Bytes of a buffer for sending: as many full records as one read fills, and one more, since the first may begin
 /// anywhere in front of where the last may.

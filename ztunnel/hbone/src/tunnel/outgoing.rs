@@ -284,6 +284,9 @@ impl Slots {
             let length = (record + HEADER + MAX_CONTENT - start).min(limit - this.total);
             this.spans.push(start..start + length);
             this.total += length;
+            if limit <= MIN_READ && length >= AMPLE {
+                break;
+            }
             record += MAX_RECORD;
             frame = record + HEADER;
         }
@@ -311,6 +314,16 @@ const FULL: usize = RECORDS * MAX_RECORD;
 
 /// Bytes of a sealed KeyUpdate (RFC 8446 §4.6.3).
 const KEY_UPDATE: usize = HEADER + 5 + TRAILER;
+
+/// What a read takes of an application that has little to say.
+pub(super) const MIN_READ: usize = 16 << 10;
+
+/// Room for what an application says that has little to say: with so much left in the open record, the read needs no
+/// second place.
+const AMPLE: usize = 4 << 10;
+
+/// What is taken from an application at most: payload for [`RECORDS`] full records.
+pub(super) const TAKE: usize = RECORDS * (MAX_CONTENT - FRAME_HEADER);
 
 /// Payload that is worth a frame in the open record: else it begins another.
 const MIN_PAYLOAD: usize = 1024;

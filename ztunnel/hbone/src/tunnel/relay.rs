@@ -6,10 +6,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::outgoing::{Payload, ReadError, Taken};
+use super::outgoing::{MIN_READ, Payload, ReadError, TAKE, Taken};
 use super::state::State;
 use super::stream::Stream;
-use super::{Ended, READ, Shared};
+use super::{Ended, Shared};
 use crate::h2::ErrorCode;
 use crate::socket::Socket;
 
@@ -159,8 +159,8 @@ impl Relay {
                 Ok(Taken::Bytes { count, full }) => {
                     self.meter.sent(count);
                     shared.buffers.arrived(1);
-                    self.appetite = if full { (self.appetite * 4).min(READ) } else { MIN_READ.max(count) };
-                    if full && self.appetite >= READ {
+                    self.appetite = if full { (self.appetite * 4).min(TAKE) } else { MIN_READ.max(count) };
+                    if full && self.appetite >= TAKE {
                         // The others' turn; the driver sends meanwhile.
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -190,6 +190,3 @@ impl Future for Relay {
         Poll::Ready(ended)
     }
 }
-
-/// What a read takes of an application that has little to say.
-const MIN_READ: usize = 16 << 10;
