@@ -7,7 +7,7 @@ use harness::LabError;
 use rustls_pki_types::UnixTime;
 use serde_json::{Map, Value, json};
 
-use crate::scene::Scene;
+use crate::scene::{Scene, make};
 
 /// A root that nobody uses yet.
 pub(crate) struct NewRoot {
@@ -37,6 +37,24 @@ impl Scene {
         let reply = self.cluster.ask("PATCH", &self.path(), Some(&json!({ "stringData": entries })))?;
         assert_eq!(reply.status, 200, "{reply:?}");
         Ok(())
+    }
+
+    /// Makes the Secret, of what an operator brings.
+    pub(crate) fn make_secret(&self, entries: &[(String, String)]) -> Result<(), LabError> {
+        let entries: Map<_, _> = entries.iter().map(|(name, text)| (name.clone(), json!(text))).collect();
+        let secret = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": { "name": self.secret_name(), "namespace": self.namespace },
+            "stringData": entries,
+        });
+        make(&self.cluster, &secret).map(drop)
+    }
+
+    /// The names of the Secret's entries.
+    pub(crate) fn names(&self) -> Result<Vec<String>, LabError> {
+        let reply = self.cluster.ask("GET", &self.path(), None)?;
+        Ok(reply.body["data"].as_object().map(|data| data.keys().cloned().collect()).unwrap_or_default())
     }
 
     /// Deletes the Secret.
