@@ -212,6 +212,7 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("timeouts.request", "15s"),
     ("timeouts.idleTunnel", "5m"),
     ("timeouts.idleInbound", "6m"),
+    ("timeouts.unacknowledged", "off"),
     ("timeouts.drain", "25s"),
     ("limits.handshakes", "1024"),
     ("limits.handshakesPerSource", "128"),
