@@ -22,7 +22,7 @@ fn who_is_no_end_of_a_tunnel_gets_nothing_and_the_record_says_why() -> Result<()
 fn pretended(stack: Stack) -> Result<(), LabError> {
     let mut cluster = cluster(stack);
     cluster.pod(PodSpec::new("shop", "pretender").node("node3").label("networking.istio.io/tunnel", "http"));
-    let scene = Scene::with(&cluster, json!({ "timeouts": { "handshake": "1s" } }))?;
+    let scene = Scene::with(&cluster, json!({ "timeouts": { "handshake": "3s" } }))?;
     let (here, client) = (scene.mesh.daemon("node1"), scene.client());
     let pretender = scene.mesh.pod("shop/pretender");
     let under = |identity: &str| Credential::new(&scene.authority, identity, UnixTime::now());
@@ -30,7 +30,7 @@ fn pretended(stack: Stack) -> Result<(), LabError> {
     let pretences = [
         (Handler::each(|_| Ok(())), "TLS_FAILURE", "within the handshake"),
         (says("SSH-2.0-OpenSSH_9.2\r\n"), "TLS_FAILURE", "tls handshake was refused: "),
-        (serve::hold(), "TLS_FAILURE", "did not come up within 1s"),
+        (serve::hold(), "TLS_FAILURE", "did not come up within 3s"),
         (shakes(own.server(&[])?), "H2_HANDSHAKE_FAILURE", "did not agree on the application protocol h2"),
         (shakes(own.server(&["http/1.1"])?), "TLS_FAILURE", "NoApplicationProtocol"),
         (shakes(under(&client.identity()).server(&["h2"])?), "IDENTITY_ERROR", "peer is not accepted: "),
