@@ -1,10 +1,34 @@
 //! What decisions, answers and changes cost: flat from ten workloads to a hundred thousand.
 
-use bench::{City, Cluster, PATHS};
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
 
-criterion_group!(benches, paths, changes, manifests);
+use bench::{City, Cluster, PATHS, address};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use mesh::NetworkAddress;
+
+criterion_group!(benches, look_ups, paths, changes, manifests);
 criterion_main!(benches);
+
+/// Finding a workload by its address, each time another one.
+fn look_ups(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("look-up");
+    for size in SIZES {
+        let city = City::of(size);
+        let snapshot = city.store.snapshot();
+        let network = city.pod(0).profile.network.clone();
+        let addresses: Vec<_> =
+            (0..size).map(|number| NetworkAddress::new(network.clone(), address(number))).collect();
+        let mut turn = 0;
+        group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
+            bencher.iter(|| {
+                // A prime: all have their turn, and none is near the one before.
+                turn = (turn + 7919) % addresses.len();
+                let found = snapshot.workload_by_address(black_box(&addresses[turn]));
+                black_box(found.expect("it is there").uid.clone())
+            });
+        });
+    }
+}
 
 /// Decisions and answers in meshes of several sizes.
 fn paths(criterion: &mut Criterion) {

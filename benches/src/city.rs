@@ -102,7 +102,7 @@ pub fn vip(number: u32) -> IpAddr {
 }
 
 /// The address of a pod.
-pub(crate) fn address(number: u32) -> IpAddr {
+pub fn address(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(u32::from_be_bytes([10, 0, 0, 1]) + number).into()
 }
 

@@ -6,7 +6,7 @@ mod paths;
 mod series;
 mod trust;
 
-pub use city::{City, vip};
+pub use city::{City, address, vip};
 pub use cluster::Cluster;
 pub use paths::{PATHS, Path};
 pub use series::Scraped;
