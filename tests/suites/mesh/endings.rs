@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use e2e::calls::shop;
@@ -14,8 +15,31 @@ use socket2::SockRef;
 /// What each side does, and tells of what it saw.
 struct Script {
     name: &'static str,
-    client: fn(&TcpStream) -> io::Result<String>,
-    server: fn(&TcpStream) -> io::Result<String>,
+    client: Part,
+    server: Part,
+}
+
+type Part = fn(&TcpStream, &Held) -> io::Result<String>;
+
+/// Whether one side is held up, as the other one waits for.
+#[derive(Default)]
+struct Held {
+    is_held: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Held {
+    fn tell(&self) {
+        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(is_held, PATIENCE, |it| !*it);
+        let (is_held, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *is_held { Ok(()) } else { Err(ErrorKind::TimedOut.into()) }
+    }
 }
 
 #[test]
@@ -80,31 +104,31 @@ const PATHS: [(&str, &str); 4] = [
 const SCRIPTS: &[Script] = &[
     Script {
         name: "the server resets",
-        client: |mut it| told(it.write_all(b"x").and_then(|()| it.read(&mut [0]))),
-        server: |mut it| reset(it, it.read_exact(&mut [0])),
+        client: |mut it, _| told(it.write_all(b"x").and_then(|()| it.read(&mut [0]))),
+        server: |mut it, _| reset(it, it.read_exact(&mut [0])),
     },
     Script {
         name: "the client resets",
-        client: |mut it| reset(it, it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
-        server: |mut it| {
+        client: |mut it, _| reset(it, it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
+        server: |mut it, _| {
             told(it.read_exact(&mut [0]).and_then(|()| it.write_all(b"y")).and_then(|()| it.read(&mut [0])))
         },
     },
     Script {
         name: "the server resets after the client has ended",
-        client: |mut it| {
+        client: |mut it, _| {
             told(
                 it.write_all(b"x")
                     .and_then(|()| it.shutdown(Shutdown::Write))
                     .and_then(|()| it.read(&mut [0])),
             )
         },
-        server: |mut it| reset(it, it.read_to_end(&mut Vec::new())),
+        server: |mut it, _| reset(it, it.read_to_end(&mut Vec::new())),
     },
     Script {
         name: "the client resets after the server has ended",
-        client: |mut it| reset(it, it.write_all(b"x").and_then(|()| it.read_to_end(&mut Vec::new()))),
-        server: |mut it| {
+        client: |mut it, _| reset(it, it.write_all(b"x").and_then(|()| it.read_to_end(&mut Vec::new()))),
+        server: |mut it, _| {
             told(
                 it.read_exact(&mut [0])
                     .and_then(|()| it.shutdown(Shutdown::Write))
@@ -114,14 +138,14 @@ const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "the server closes with bytes unread",
-        client: |mut it| told(it.write_all(&[0; 1000]).and_then(|()| it.read_to_end(&mut Vec::new()))),
+        client: |mut it, _| told(it.write_all(&[0; 1000]).and_then(|()| it.read_to_end(&mut Vec::new()))),
         // So many bytes are there when a byte of them has come: they are one segment.
-        server: |mut it| told(it.read_exact(&mut [0])),
+        server: |mut it, _| told(it.read_exact(&mut [0])),
     },
     Script {
         name: "the client closes with bytes unread",
-        client: |mut it| told(it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
-        server: |mut it| {
+        client: |mut it, _| told(it.write_all(b"x").and_then(|()| it.read_exact(&mut [0]))),
+        server: |mut it, _| {
             told(
                 it.read_exact(&mut [0])
                     .and_then(|()| it.write_all(&[0; 1000]))
@@ -131,22 +155,22 @@ const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "the client writes on after the server has closed",
-        client: |mut it| {
+        client: |mut it, _| {
             it.write_all(b"x")?;
             let end = it.read(&mut [0])?;
             Ok(format!("{end} bytes, then {}", write_until_refused(it)))
         },
-        server: |mut it| told(it.read_exact(&mut [0])),
+        server: |mut it, _| told(it.read_exact(&mut [0])),
     },
     Script {
         name: "the server ends first and reads on",
-        client: |mut it| {
+        client: |mut it, _| {
             let heard = it.read_to_end(&mut Vec::new())?;
             it.write_all(&[7; 1 << 20])?;
             it.shutdown(Shutdown::Write)?;
             Ok(format!("{heard} bytes"))
         },
-        server: |mut it| {
+        server: |mut it, _| {
             told(
                 it.write_all(b"bye")
                     .and_then(|()| it.shutdown(Shutdown::Write))
@@ -156,14 +180,14 @@ const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "both end at once",
-        client: |mut it| {
+        client: |mut it, _| {
             told(
                 it.write_all(b"x")
                     .and_then(|()| it.shutdown(Shutdown::Write))
                     .and_then(|()| it.read_to_end(&mut Vec::new())),
             )
         },
-        server: |mut it| {
+        server: |mut it, _| {
             told(
                 it.write_all(b"yz")
                     .and_then(|()| it.shutdown(Shutdown::Write))
@@ -173,28 +197,28 @@ const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "the client resets behind its end, and the server is silent",
-        client: |it| reset(it, ended_and_seen(it)),
+        client: |it, _| reset(it, ended_and_seen(it)),
         server: silent_behind_the_end,
     },
     Script {
         name: "the server resets behind its end, and the client is silent",
         client: silent_behind_the_end,
-        server: |it| reset(it, ended_and_seen(it)),
+        server: |it, _| reset(it, ended_and_seen(it)),
     },
     Script {
         name: "the client closes with bytes unread behind its end, and the server is silent",
-        client: |it| told(ended_and_seen(it)),
+        client: |it, _| told(ended_and_seen(it)),
         server: silent_behind_the_end,
     },
     Script {
         name: "the server closes with bytes unread behind its end, and the client is silent",
         client: silent_behind_the_end,
-        server: |it| told(ended_and_seen(it)),
+        server: |it, _| told(ended_and_seen(it)),
     },
     Script {
         name: "nothing is said at all",
-        client: |mut it| told(it.shutdown(Shutdown::Write).and_then(|()| it.read(&mut [0]))),
-        server: |mut it| told(it.read(&mut [0])),
+        client: |mut it, _| told(it.shutdown(Shutdown::Write).and_then(|()| it.read(&mut [0]))),
+        server: |mut it, _| told(it.read(&mut [0])),
     },
     Script {
         name: "a server that rests holds the client up, and gets everything",
@@ -208,35 +232,38 @@ const SCRIPTS: &[Script] = &[
     },
     Script {
         name: "the client resets while the server does not read",
-        client: |it| reset(it, held_up(it)),
+        client: |it, held| reset(it, held_up(it, held)),
         server: rest_and_read,
     },
     Script {
         name: "the server resets while the client does not read",
         client: rest_and_read,
-        server: |it| reset(it, held_up(it)),
+        server: |it, held| reset(it, held_up(it, held)),
     },
     Script {
         name: "the server resets while it is written to and does not read",
         client: write_to_one_that_resets,
-        server: |it| reset(it, rest()),
+        server: |it, held| reset(it, held.wait()),
     },
     Script {
         name: "the client resets while it is written to and does not read",
-        client: |it| reset(it, rest()),
+        client: |it, held| reset(it, held.wait()),
         server: write_to_one_that_resets,
     },
 ];
 
 /// Writes until nothing more is taken: the other end's window is shut, and so are all on the way. How much went out.
-fn held_up(mut stream: &TcpStream) -> io::Result<usize> {
+fn held_up(mut stream: &TcpStream, held: &Held) -> io::Result<usize> {
     stream.set_write_timeout(Some(Duration::from_millis(500)))?;
     let block = [7; 64 << 10];
     let mut sent = 0;
     while sent <= HELD_AT_MOST {
         match stream.write(&block) {
             Ok(count) => sent += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(sent),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                held.tell();
+                return Ok(sent);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -250,7 +277,7 @@ fn ended_and_seen(mut stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Says when it has seen the end, and neither reads nor writes from then on: how it learns that the connection failed.
-fn silent_behind_the_end(mut stream: &TcpStream) -> io::Result<String> {
+fn silent_behind_the_end(mut stream: &TcpStream, _: &Held) -> io::Result<String> {
     stream.read_to_end(&mut Vec::new())?;
     stream.write_all(&[0; 1000])?;
     let deadline = Instant::now() + PATIENCE;
@@ -263,13 +290,8 @@ fn silent_behind_the_end(mut stream: &TcpStream) -> io::Result<String> {
     Ok("it never fails".to_owned())
 }
 
-fn rest() -> io::Result<()> {
-    std::thread::sleep(Duration::from_secs(2));
-    Ok(())
-}
-
-fn write_to_one_that_rests(mut stream: &TcpStream) -> io::Result<String> {
-    let sent = held_up(stream)?;
+fn write_to_one_that_rests(mut stream: &TcpStream, held: &Held) -> io::Result<String> {
+    let sent = held_up(stream, held)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.shutdown(Shutdown::Write)?;
     let mut counted = String::new();
@@ -277,15 +299,15 @@ fn write_to_one_that_rests(mut stream: &TcpStream) -> io::Result<String> {
     Ok(format!("all arrived: {}", counted == sent.to_string()))
 }
 
-fn rest_and_read(mut stream: &TcpStream) -> io::Result<String> {
-    rest()?;
+fn rest_and_read(mut stream: &TcpStream, held: &Held) -> io::Result<String> {
+    held.wait()?;
     let count = io::copy(&mut { stream }, &mut io::sink())?;
     stream.write_all(count.to_string().as_bytes())?;
     Ok("read".to_owned())
 }
 
-fn write_to_one_that_resets(stream: &TcpStream) -> io::Result<String> {
-    held_up(stream)?;
+fn write_to_one_that_resets(stream: &TcpStream, held: &Held) -> io::Result<String> {
+    held_up(stream, held)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let refused = { stream }.write_all(&[7; HELD_AT_MOST]).map_err(|error| error.kind());
     Ok(format!("{refused:?}"))
@@ -296,17 +318,18 @@ const HELD_AT_MOST: usize = 64 << 20;
 
 fn play(script: &Script, client: &Pod, server: &Pod) -> Result<[String; 2], LabError> {
     let (sender, told) = channel();
-    let play = script.server;
+    let (play, held) = (script.server, Arc::new(Held::default()));
+    let theirs = held.clone();
     let serving = server.serve(
         0,
         Handler::each(move |stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
-            let _nobody_asks = sender.send(play(stream));
+            let _nobody_asks = sender.send(play(stream, &theirs));
             Ok(())
         }),
     )?;
     let stream = client.connect(server.at(serving.port()))?;
-    let seen = saw((script.client)(&stream));
+    let seen = saw((script.client)(&stream, &held));
     drop(stream);
     let theirs = told.recv_timeout(PATIENCE).map_err(io::Error::other)?;
     Ok([seen, saw(theirs)])
