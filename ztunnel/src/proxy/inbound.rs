@@ -21,7 +21,7 @@ use super::live::Opener;
 use super::pod::{PodEnd, ServedPod};
 use super::revoked::is_revoked;
 use super::tunnelled::{self, Inbound};
-use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT, Worker};
+use super::worker::{Worker, until_known};
 use super::workers::Arrival;
 use crate::decision::{PeerMismatch, is_own_gateway, verify_peer};
 use crate::redirect::canonical;
@@ -101,20 +101,12 @@ async fn known_peer(
     from: IpAddr,
     identity: &SpiffeId,
 ) -> Result<Opener, PeerMismatch> {
-    let deadline = Instant::now() + UNKNOWN_WAIT;
-    loop {
-        let known = {
-            let snapshot = worker.shared.snapshots.load();
-            let network = network_of(worker, pod).unwrap_or_default();
-            verify_peer(&snapshot, &network, from, identity, worker.shared.settings.strangers)
-                .map(Opener::from)
-        };
-        match known {
-            Err(error) if error.is_stranger() && Instant::now() < deadline => {}
-            known => return known,
-        }
-        tokio::time::sleep(UNKNOWN_POLL).await;
-    }
+    let ask = || {
+        let snapshot = worker.shared.snapshots.load();
+        let network = network_of(worker, pod).unwrap_or_default();
+        verify_peer(&snapshot, &network, from, identity, worker.shared.settings.strangers).map(Opener::from)
+    };
+    until_known(ask, |known| known.as_ref().is_err_and(PeerMismatch::is_stranger)).await
 }
 
 /// The network that the pod is on.

@@ -100,7 +100,7 @@ impl Outbound {
                 identity: Some(identity.clone()),
             },
             class: None,
-            destination: End { addr: tunnel.authority, identity: local.identity(), workload: Some(local) },
+            destination: End::of(tunnel.authority, Some(local)),
             hbone_addr: None,
             service: tunnel.upstream.service.clone(),
             hostname: None,

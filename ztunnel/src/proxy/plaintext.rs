@@ -132,11 +132,7 @@ impl Plaintext {
             path: Path::Passthrough,
             source: End { addr: self.client, workload: source, identity: None },
             class: None,
-            destination: End {
-                addr: self.destination,
-                identity: local.as_ref().and_then(|local| local.identity()),
-                workload: local,
-            },
+            destination: End::of(self.destination, local),
             hbone_addr: None,
             service: None,
             hostname: None,

@@ -2,20 +2,18 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use identity::SpiffeId;
 use mesh::{Snapshot, Snapshots, Workload};
 use smallvec::{SmallVec, smallvec};
 use socket2::Socket as RawSocket;
-use tokio::time::sleep;
 
 use super::failure::Failure;
 use super::limits::{Limit, most_of};
 use super::own::OwnEnd;
 use super::shares::{Share, Shares};
-use super::worker::{UNKNOWN_POLL, UNKNOWN_WAIT};
+use super::worker::until_known;
 use super::workers::ListenPort;
 use crate::decision::Reach;
 use crate::dns::ResolvedNames;
@@ -135,17 +133,12 @@ impl ServedPod {
     /// The mesh as soon as it knows the pod, and what it knows: one that was captured a moment ago may not be known yet.
     /// None where that takes too long.
     pub(super) async fn known(&self, snapshots: &Snapshots) -> Option<(Arc<Snapshot>, Arc<Workload>)> {
-        let deadline = Instant::now() + UNKNOWN_WAIT;
-        loop {
+        let ask = || {
             let snapshot = snapshots.load_full();
-            if let Some(workload) = self.workload(&snapshot).cloned() {
-                return Some((snapshot, workload));
-            }
-            if Instant::now() >= deadline {
-                return None;
-            }
-            sleep(UNKNOWN_POLL).await;
-        }
+            let workload = self.workload(&snapshot).cloned()?;
+            Some((snapshot, workload))
+        };
+        until_known(ask, Option::is_none).await
     }
 
     /// A place among its connections for one that `source` opens.

@@ -209,11 +209,7 @@ impl Inbound {
                 identity: Some(self.identity.clone()),
             },
             class: None,
-            destination: End {
-                addr: destination,
-                identity: local.as_ref().and_then(|local| local.identity()),
-                workload: local,
-            },
+            destination: End::of(destination, local),
             hbone_addr: Some(SocketAddr::new(self.local_ip, HBONE_PORT)),
             service: None,
             hostname: None,

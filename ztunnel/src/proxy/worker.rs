@@ -16,6 +16,7 @@ use mesh::Draws;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, LocalSet};
+use tokio::time::{Instant, sleep};
 
 use super::baggage::Answering;
 use super::failure::Failure;
@@ -280,6 +281,18 @@ impl Drop for Queue {
     }
 }
 
+/// Asks what the mesh knows until it is no more that it does not, for as long as a pod may talk before: the last answer.
+pub(super) async fn until_known<T>(ask: impl Fn() -> T, is_unknown: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + UNKNOWN_WAIT;
+    loop {
+        let answer = ask();
+        if !is_unknown(&answer) || Instant::now() >= deadline {
+            return answer;
+        }
+        sleep(UNKNOWN_POLL).await;
+    }
+}
+
 fn seed() -> u64 {
     // The hasher's own seed is random enough for choices.
     getrandom::u64().unwrap_or_else(|_| RandomState::default().hash_one(0_u8))
@@ -289,8 +302,8 @@ fn seed() -> u64 {
 pub(super) const GONE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a pod may talk before the mesh knows it.
-pub(super) const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
-pub(super) const UNKNOWN_POLL: Duration = Duration::from_millis(20);
+const UNKNOWN_WAIT: Duration = Duration::from_secs(5);
+const UNKNOWN_POLL: Duration = Duration::from_millis(20);
 
 /// Between two looks at counters and tunnels.
 const TICK: Duration = Duration::from_secs(1);

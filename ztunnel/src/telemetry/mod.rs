@@ -93,6 +93,14 @@ pub struct End {
     pub identity: Option<SpiffeId>,
 }
 
+impl End {
+    /// What a workload is at an address, under the identity that it has in the mesh.
+    pub fn of(addr: SocketAddr, workload: Option<Arc<Workload>>) -> Self {
+        let identity = workload.as_ref().and_then(|workload| workload.identity());
+        Self { addr, workload, identity }
+    }
+}
+
 impl Telemetry {
     /// Telemetry of a worker, made on its own thread.
     pub fn new(counters: WorkerCounters, records: Records) -> Self {

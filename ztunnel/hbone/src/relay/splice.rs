@@ -65,6 +65,6 @@ impl Pipe {
     }
 }
 
-/// What a pipe is asked to hold: as much as one read of a tunnel.
+/// What a pipe is asked to hold: one read of a tunnel fits, and pipes have sizes of powers of two.
 const CAPACITY: i32 = 256 << 10;
 const DEFAULT_CAPACITY: usize = 64 << 10;

@@ -294,6 +294,6 @@ const PING: [u8; 8] = *b"alive?\0\0";
 /// What is read of a peer that has much for many, and at first: a whole record.
 const MIN_READ: usize = MAX_RECEIVED;
 
-/// From so many writes to applications on, a turn is long: in 256 KiB there is payload for 26,000, and meanwhile no other
+/// From so many writes to applications on, a turn is long: in a full read there is payload for 24,000, and meanwhile no other
 /// task of the worker runs.
 const FEW: u64 = 256;
